@@ -1,0 +1,1 @@
+"""The cache: members that keep chunks near the readers, and the mount that serves them."""

@@ -1,0 +1,1 @@
+"""The read path: local store, else origin, with one fill however many wait."""

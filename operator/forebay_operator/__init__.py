@@ -1,0 +1,1 @@
+"""The operator: decides what should run, and makes it so."""
