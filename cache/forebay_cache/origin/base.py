@@ -71,12 +71,12 @@ class Origin(Protocol):
         """Bytes [start, stop) of the object; [0, 0) of an empty one is allowed."""
         ...
 
-    def list(self, prefix: bytes, start_after: bytes = b"") -> AsyncIterator[list[OriginObject]]:
-        """Pages of objects below `prefix` in byte order of keys, all greater than `start_after`."""
-        ...
-
     async def prefixes(self, prefix: bytes, delimiter: bytes = b"/") -> list[bytes]:
         """Common prefixes one level below `prefix`, sorted, at most 1,000: what a parallel listing is split by."""
+        ...
+
+    def list(self, prefix: bytes, start_after: bytes = b"") -> AsyncIterator[list[OriginObject]]:
+        """Pages of objects below `prefix` in byte order of keys, all greater than `start_after`."""
         ...
 
     async def aclose(self) -> None: ...

@@ -1,0 +1,57 @@
+"""What the operator needs of an API server. Conformance checks: tests/conformance/kube."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from forebay_operator.model import Key, Kind, Object
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All objects at one moment; `resource_version` is where a watch goes on."""
+
+    items: Sequence[Object]
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    type: Literal["ADDED", "MODIFIED", "DELETED"]
+    object: Object
+
+
+class Kube(Protocol):
+    """Errors are those of `model`: KubeNotFound, KubeConflict, KubeExists, KubeInvalid, KubeForbidden, KubeExpired,
+    KubeUnavailable. Every call has a deadline of its own. Objects that come back belong to the caller."""
+
+    async def get(self, key: Key) -> Object: ...
+
+    async def list(self, kind: Kind, namespace: str | None = None, labels: Mapping[str, str] | None = None) -> Listing:
+        """`labels`: all must be equal. `namespace` None: all namespaces."""
+        ...
+
+    def watch(self, kind: Kind, resource_version: str, namespace: str | None = None) -> AsyncIterator[Event]:
+        """Events after `resource_version`, until closed or KubeExpired; a dropped connection is resumed inside."""
+        ...
+
+    async def apply(self, body: Object, *, manager: str, force: bool = False) -> Object:
+        """Server-side apply of the main resource: creates, or sets exactly the fields of `body` and removes those that
+        `manager` applied before and left out. With metadata.resourceVersion in `body`: only onto that version, else
+        KubeConflict. `force` takes fields over from other managers. Status in `body` is ignored where status is a
+        subresource."""
+        ...
+
+    async def apply_status(self, body: Object, *, manager: str, force: bool = False) -> Object:
+        """The same for the status subresource; everything but status is ignored, and the object must exist."""
+        ...
+
+    async def create(self, body: Object) -> Object:
+        """Raises KubeExists. metadata.generateName is honoured."""
+        ...
+
+    async def delete(self, key: Key, *, uid: str | None = None, resource_version: str | None = None) -> None:
+        """Preconditions raise KubeConflict. Dependents go in the background. Absent: KubeNotFound."""
+        ...
+
+    async def aclose(self) -> None: ...

@@ -1,0 +1,1 @@
+"""The members' admin API, as the operator calls it."""
