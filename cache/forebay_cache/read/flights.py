@@ -1,0 +1,96 @@
+"""The flights under way, by chunk: opens one, lets readers join it, lands it when the last has left."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager
+
+from forebay_cache.model.errors import StoreError
+from forebay_cache.model.ids import ChunkId
+from forebay_cache.read.flight import Flight, Run
+from forebay_cache.store.base import Fill
+
+
+class Flights:
+    """At most one Fill of a chunk is open at a time; `reserve` opens it (blocking: runs in `pool`)."""
+
+    def __init__(self, reserve: Callable[[ChunkId, int], Fill], run: Run, pool: Executor) -> None:
+        self._reserve = reserve
+        self._run = run
+        self._pool = pool
+        self._table: dict[ChunkId, asyncio.Task[Flight]] = {}
+        self._landings: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    @asynccontextmanager
+    async def join(self, chunk: ChunkId, length: int) -> AsyncIterator[Flight]:
+        """The chunk's flight, opened if there is none. Raises StoreFull, StoreFailed."""
+        flight = await self._entered(chunk, length)
+        try:
+            yield flight
+        finally:
+            flight.leave()
+
+    async def aclose(self) -> None:
+        """Waits until every flight has landed. The readers must be gone."""
+        while self._landings:
+            await asyncio.wait(self._landings)
+
+    async def _entered(self, chunk: ChunkId, length: int) -> Flight:
+        while True:
+            opening = self._table.get(chunk)
+            if opening is None:
+                opening = asyncio.ensure_future(self._open(chunk, length))
+                self._table[chunk] = opening
+            try:
+                flight = await asyncio.shield(opening)
+            except asyncio.CancelledError:
+                opening.add_done_callback(self._abandon)
+                raise
+            if self._table.get(chunk) is opening:
+                flight.enter()
+                return flight
+
+    def _abandon(self, opening: asyncio.Task[Flight]) -> None:
+        """Who opened it was cancelled: land it, unless somebody else came aboard."""
+        if opening.cancelled() or opening.exception():
+            return
+        flight = opening.result()
+        if flight.empty:
+            flight.enter()
+            flight.leave()
+
+    async def _open(self, chunk: ChunkId, length: int) -> Flight:
+        loop = asyncio.get_running_loop()
+        try:
+            fill = await loop.run_in_executor(self._pool, self._reserve, chunk, length)
+        except BaseException:
+            del self._table[chunk]
+            raise
+        return Flight(fill, self._run, lambda flight: self._land(chunk, length, flight))
+
+    def _land(self, chunk: ChunkId, length: int, flight: Flight) -> None:
+        task = asyncio.ensure_future(self._landing(chunk, length, flight))
+        self._landings.add(task)
+        task.add_done_callback(self._landings.discard)
+
+    async def _landing(self, chunk: ChunkId, length: int, flight: Flight) -> None:
+        await flight.settle()
+        if not flight.empty or chunk not in self._table or self._table[chunk].result() is not flight:
+            return  # somebody came aboard meanwhile and will land it, or another landing has
+        if not flight.fill.missing(0, length):
+            await self._complete(flight)
+        if flight.empty:
+            del self._table[chunk]
+            flight.fill.close()
+
+    async def _complete(self, flight: Flight) -> None:
+        if flight.completed:
+            return
+        flight.completed = True
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._pool, flight.fill.complete)
+        except StoreError:
+            flight.completed = False  # it stays partial, and readable

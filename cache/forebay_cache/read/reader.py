@@ -1,0 +1,200 @@
+"""The read path on one screen: local store, else the flight of the chunk, which asks the origin.
+
+`pieces` never holds bytes: it hands out descriptors and offsets, and the caller moves the bytes with sendfile or pread.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from concurrent.futures import Executor
+from contextlib import aclosing, closing
+
+from forebay_cache.catalog.base import Catalog, Entry
+from forebay_cache.model.errors import ChunkCorrupt, DeadlineExceeded, OriginError, PartGone, StoreError
+from forebay_cache.model.ids import CHUNK_SIZE, ChunkId, Extent, chunk_length
+from forebay_cache.model.ranges import Span, spans
+from forebay_cache.origin.base import Match, Origin
+from forebay_cache.read.background import Background
+from forebay_cache.read.base import Piece
+from forebay_cache.read.counters import ReadCounters
+from forebay_cache.read.fetch import copy_body, open_body
+from forebay_cache.read.flights import Flights
+from forebay_cache.read.gone import GoneParts
+from forebay_cache.read.jobs import Job, jobs, narrow
+from forebay_cache.read.readahead import ReadAhead
+from forebay_cache.read.scratch import ScratchFill
+from forebay_cache.store.base import Fill, Lease, Store
+
+PROGRESS_TIMEOUT_S = 60.0
+"""Longest wait for the next byte of a span; the origin's own deadlines are shorter."""
+PASSING_LIMIT = 32
+"""Chunks that pass through memory at once because the store cannot take them: 256 MiB."""
+REST_GROUP = 8
+"""Parts of a chunk that the background fetches at once: few, so that readers find the origin free."""
+
+
+class ChunkReader:
+    """Implements read.base.Reader. Bound to one event loop. `origin(identity)` raises NotFound for an origin that no
+    Dataset names any more. `pool` runs the store's blocking calls."""
+
+    def __init__(
+        self,
+        store: Store,
+        catalog: Catalog,
+        origin: Callable[[str], Origin],
+        pool: Executor,
+        now: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._origin = origin
+        self._pool = pool
+        self.counters = ReadCounters()
+        self._gone = GoneParts(now)
+        self._flights = Flights(store.reserve, self._run, pool)
+        self._passing = Flights(lambda chunk, _: ScratchFill(str(chunk)), self._run, pool)
+        self._memory = asyncio.Semaphore(PASSING_LIMIT)
+        self._ahead = ReadAhead()
+        self._reading_ahead = Background(self._fetch_whole, workers=8, queued=64)
+        self._filling_up = Background(self._fetch_rest, workers=2, queued=256)
+
+    def lease(self, span: Span) -> Lease | None:
+        try:
+            lease = self._store.lease(span.chunk, span.start, span.stop)
+        except ChunkCorrupt:
+            return None  # quarantined and counted by the store; a fill brings it back
+        if lease is None:
+            return None
+        self.counters.hits += 1
+        self.counters.hit_bytes += span.length
+        self._store.touch(span.chunk)
+        if not span.start:
+            self._read_ahead(span.chunk)
+        return lease
+
+    async def pieces(self, extent: Extent) -> AsyncIterator[Piece]:
+        for span in spans(extent):
+            lease = self.lease(span)
+            if lease:
+                with closing(lease):
+                    yield Piece(lease.fd, span.start, span.length)
+                continue
+            self.counters.misses += 1
+            self.counters.miss_bytes += span.length
+            self._read_ahead(span.chunk)
+            async with aclosing(self._missed(span)) as missed:
+                async for piece in missed:
+                    yield piece
+
+    async def headers(self, entry: Entry) -> Mapping[str, str]:
+        if not entry.size:
+            return {}  # an empty file has no part, hence no record
+        parts = self._catalog.parts(entry.extent.segment)
+        part = parts.at(entry.extent.offset)
+        known = self._catalog.headers(parts.segment, part.index)
+        if known is not None:
+            return known
+        head = await self._origin(parts.origin).head(part.key, Match(part.etag, part.version, part.size))
+        self._catalog.record_headers(parts.segment, part.index, head.headers)
+        return head.headers
+
+    async def aclose(self) -> None:
+        """Ends what runs in the background and lands every flight. Readers must be gone."""
+        await self._reading_ahead.aclose()
+        await self._filling_up.aclose()
+        await self._flights.aclose()
+        await self._passing.aclose()
+
+    async def _missed(self, span: Span) -> AsyncGenerator[Piece, None]:
+        """The span's bytes by a flight into the store; what the store cannot take passes through memory."""
+        at = span.start
+        try:
+            async with aclosing(self._by(self._flights, span)) as stored:
+                async for piece in stored:
+                    yield piece
+                    at = piece.offset + piece.length
+        except StoreError:
+            async with self._memory, aclosing(self._by(self._passing, Span(span.chunk, at, span.stop))) as passing:
+                async for piece in passing:
+                    yield piece
+
+    async def _by(self, flights: Flights, span: Span) -> AsyncGenerator[Piece, None]:
+        parts = self._catalog.parts(span.chunk.segment)
+        wanted = jobs(parts, span.chunk, span.start, span.stop)
+        if flights is self._passing:
+            wanted = [narrow(job, span.start, span.stop) for job in wanted]
+        length = chunk_length(parts.size, span.chunk.number)
+        async with flights.join(span.chunk, length) as flight:
+            flight.want(wanted)
+            try:
+                with closing(flight.fill.lease()) as lease:
+                    async with aclosing(_timed(flight.ready(wanted, span.start, span.stop), span)) as runs:
+                        async for start, stop in runs:
+                            yield Piece(lease.fd, start, stop - start)
+            finally:
+                flight.drop(wanted)
+        if flights is self._flights and len(wanted) < len(parts) and self._store.has_room(length):
+            self._filling_up.offer(Span(span.chunk, 0, length))
+
+    async def _run(self, job: Job, fill: Fill, written: Callable[[], None]) -> None:
+        """One GET into the fill: counted, its headers recorded, its object found gone remembered."""
+        self._gone.check(job)
+        counters = self.counters.origin(job.origin)
+        counters.requests += 1
+        try:
+            body = await open_body(self._origin(job.origin), job)
+            if self._catalog.headers(job.segment, job.part.index) is None:
+                self._catalog.record_headers(job.segment, job.part.index, body.head.headers)
+            counters.bytes += await copy_body(body, job, fill, self._pool, written)
+        except PartGone as exc:
+            self._gone.note(job, exc)
+            raise
+        except OriginError as exc:
+            counters.errors += 1
+            counters.message = str(exc)
+            raise
+        counters.message = ""
+
+    def _read_ahead(self, chunk: ChunkId) -> None:
+        size = self._catalog.parts(chunk.segment).size
+        for ahead in self._ahead.note(chunk, -(-size // CHUNK_SIZE)):
+            self._reading_ahead.offer(Span(ahead, 0, chunk_length(size, ahead.number)))
+
+    async def _fetch_whole(self, span: Span) -> None:
+        """Read-ahead: into the store or not at all."""
+        if not self._holds(span):
+            async with aclosing(self._by(self._flights, span)) as pieces:
+                async for _ in pieces:
+                    pass
+
+    async def _fetch_rest(self, span: Span) -> None:
+        """The other parts of a chunk, a few at a time, and only while they push nothing else out."""
+        parts = self._catalog.parts(span.chunk.segment)
+        rest = jobs(parts, span.chunk, span.start, span.stop)
+        async with self._flights.join(span.chunk, span.length):
+            for first in range(0, len(rest), REST_GROUP):
+                group = rest[first : first + REST_GROUP]
+                if not self._store.has_room(group[-1].stop - group[0].start):
+                    return
+                await self._fetch_whole(Span(span.chunk, group[0].start, group[-1].stop))
+
+    def _holds(self, span: Span) -> bool:
+        lease = self._store.lease(span.chunk, span.start, span.stop)
+        if lease:
+            lease.close()
+        return lease is not None
+
+
+async def _timed(runs: AsyncGenerator[tuple[int, int], None], span: Span) -> AsyncGenerator[tuple[int, int], None]:
+    """`runs`, each within PROGRESS_TIMEOUT_S of the one before."""
+    async with aclosing(runs):
+        while True:
+            try:
+                async with asyncio.timeout(PROGRESS_TIMEOUT_S):
+                    run = await anext(runs, None)
+            except TimeoutError as exc:
+                raise DeadlineExceeded(
+                    f"chunk {span.chunk}: no byte of [{span.start}, {span.stop}) came within {PROGRESS_TIMEOUT_S:.0f} s"
+                ) from exc
+            if run is None:
+                return
+            yield run
