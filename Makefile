@@ -1,0 +1,53 @@
+# `make help` lists what there is. Everything installs what it needs of `make setup` first.
+SHELL := /bin/bash
+PY := .venv/bin/python
+.DEFAULT_GOAL := help
+.PHONY: help setup demo check fmt lint type layers test gen fresh bench soak clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: system .venv/.installed controlplane ## Install everything a fresh Debian 12 with Python 3.11 lacks
+
+.PHONY: system controlplane
+system:
+	@tools/setup.sh system
+
+.venv/.installed: pyproject.toml tools/setup.sh
+	@tools/setup.sh python
+
+controlplane: .venv/.installed
+	@tools/setup.sh controlplane
+
+demo: system .venv/.installed ## Run the whole product on this machine: a real S3 store, the cache, a mount, three epochs
+	@$(PY) -m examples.demo
+
+check: .venv/.installed lint type layers fresh ## Lint, types, layers, generated files
+
+fmt: .venv/.installed ## Format the code
+	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+
+lint:
+	@.venv/bin/ruff format --check . && .venv/bin/ruff check .
+
+type:
+	@.venv/bin/mypy
+
+layers:
+	@.venv/bin/lint-imports --no-cache | tail -n 6; exit $${PIPESTATUS[0]}
+
+gen: .venv/.installed ## Write the generated files: CRDs, reference pages
+	@$(PY) -m forebay_operator.api.crd crds
+
+fresh:
+	@d=$$(mktemp -d) && $(PY) -m forebay_operator.api.crd $$d && diff -r crds $$d && rm -r $$d \
+	  || { echo "crds/ is not what the models say: run 'make gen'"; exit 1; }
+
+test: setup ## Run every test
+	@$(PY) -m pytest
+
+bench: system .venv/.installed ## Measure against a named rival: make bench NAME=serve
+	@$(PY) -m bench $(NAME)
+
+clean: ## Remove what was installed and built here
+	@rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache bench/results
