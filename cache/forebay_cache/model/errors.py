@@ -108,6 +108,26 @@ class AccessDenied(ForebayError):
     """The caller may not read this: unknown key, bad signature, no grant."""
 
 
+class KeyUnknown(AccessDenied):
+    """The access key id names no key that is known here."""
+
+
+class SignatureMalformed(AccessDenied):
+    """The signature's frame is wrong: missing field, another algorithm, region or service, unsigned header."""
+
+
+class SignatureMismatch(AccessDenied):
+    """The signature does not belong to this request and secret."""
+
+
+class SignatureExpired(AccessDenied):
+    """A presigned URL past its time, or not yet valid."""
+
+
+class ClockSkewed(AccessDenied):
+    """The request's date is further from this clock than the protocol allows."""
+
+
 class MountUnsupported(ForebayError):
     """The kernel or the user lacks a part the mount needs; the message names it and what to do."""
 
