@@ -1,0 +1,117 @@
+"""Every metric any process of Forebay shows: name, kind, unit, labels, help. A metric exists only here.
+
+Names follow Prometheus: base units, counters end in `_total`. Label values are bounded: Datasets, origins, operations,
+statuses; never keys, clients or chunks. `telemetry.py` shows them; alerts and dashboards are generated from this table.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["counter", "gauge", "histogram"]
+Unit = Literal["", "bytes", "seconds"]
+
+LATENCY_BUCKETS = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """`buckets` are a histogram's upper bounds, in the metric's unit; +Inf is implied."""
+
+    name: str
+    kind: Kind
+    help: str
+    unit: Unit = ""
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+BUILD = Metric(
+    "forebay_build_info",
+    "gauge",
+    "1, labelled with the version and the kind of process.",
+    labels=("version", "process"),
+)
+
+S3_REQUESTS = Metric(
+    "forebay_s3_requests_total", "counter", "Requests answered on the S3 face.", labels=("operation", "status")
+)
+S3_SENT = Metric(
+    "forebay_s3_sent_bytes_total", "counter", "Bytes of bodies sent on the S3 face.", "bytes", ("operation",)
+)
+S3_SECONDS = Metric(
+    "forebay_s3_request_seconds",
+    "histogram",
+    "From a request's last byte read to its answer's last byte given to the kernel.",
+    "seconds",
+    ("operation",),
+    LATENCY_BUCKETS,
+)
+S3_CONNECTIONS = Metric("forebay_s3_connections", "gauge", "Open connections on the S3 face.")
+S3_REFUSED = Metric(
+    "forebay_s3_refused_connections_total", "counter", "Connections refused because the limit was reached."
+)
+S3_CUT_SHORT = Metric(
+    "forebay_s3_cut_short_total", "counter", "Answers cut short after their first byte.", labels=("reason",)
+)
+S3_HOT_OBJECTS = Metric("forebay_s3_hot_objects", "gauge", "Objects whose answer is prebuilt.")
+S3_HOT_CHUNKS = Metric("forebay_s3_hot_chunks", "gauge", "Chunks the S3 face holds a lease on between requests.")
+
+READ_HITS = Metric("forebay_read_hits_total", "counter", "Spans answered from the store.")
+READ_HIT_BYTES = Metric("forebay_read_hit_bytes_total", "counter", "Bytes answered from the store.", "bytes")
+READ_MISSES = Metric("forebay_read_misses_total", "counter", "Spans an origin had to give.")
+READ_MISS_BYTES = Metric("forebay_read_miss_bytes_total", "counter", "Bytes an origin had to give.", "bytes")
+
+ORIGIN_REQUESTS = Metric("forebay_origin_requests_total", "counter", "Requests sent to an origin.", labels=("origin",))
+ORIGIN_BYTES = Metric(
+    "forebay_origin_received_bytes_total", "counter", "Bytes received from an origin.", "bytes", ("origin",)
+)
+ORIGIN_ERRORS = Metric(
+    "forebay_origin_errors_total", "counter", "Requests to an origin that failed.", labels=("origin",)
+)
+
+STORE_CAPACITY = Metric("forebay_store_capacity_bytes", "gauge", "Disk the store may use.", "bytes")
+STORE_USED = Metric("forebay_store_used_bytes", "gauge", "Disk the store uses, in blocks.", "bytes")
+STORE_CHUNKS = Metric("forebay_store_chunks", "gauge", "Chunks in the store.", labels=("state",))
+STORE_EVICTED = Metric("forebay_store_evicted_chunks_total", "counter", "Chunks evicted.")
+STORE_EVICTED_BYTES = Metric("forebay_store_evicted_bytes_total", "counter", "Disk freed by eviction.", "bytes")
+STORE_QUARANTINED = Metric(
+    "forebay_store_quarantined_chunks_total", "counter", "Chunks with a block that broke its checksum."
+)
+
+DATASET_FILES = Metric("forebay_dataset_files", "gauge", "Files of a Dataset's head.", labels=("dataset",))
+DATASET_BYTES = Metric("forebay_dataset_bytes", "gauge", "Bytes of a Dataset's head.", "bytes", ("dataset",))
+SYNCS = Metric("forebay_syncs_total", "counter", "Syncs this member ended.", labels=("result",))
+
+NODE_REQUESTS = Metric(
+    "forebay_node_requests_total", "counter", "Requests answered on the node socket.", labels=("result",)
+)
+NODE_SENT = Metric(
+    "forebay_node_sent_bytes_total", "counter", "Bytes sent on the node socket (none where a descriptor did).", "bytes"
+)
+
+MOUNTS = Metric("forebay_mounts", "gauge", "Commits mounted on this node.")
+MOUNT_READS = Metric("forebay_mount_reads_total", "counter", "READs of data devices answered.", labels=("result",))
+MOUNT_READ_BYTES = Metric("forebay_mount_read_bytes_total", "counter", "Bytes given to data devices.", "bytes")
+MOUNT_SECONDS = Metric(
+    "forebay_mount_read_seconds", "histogram", "From a READ to its answer.", "seconds", buckets=LATENCY_BUCKETS
+)
+
+METRICS: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
