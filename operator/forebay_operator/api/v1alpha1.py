@@ -7,7 +7,7 @@ what `kubectl explain` prints. The operator reads objects with `CacheCluster.mod
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from forebay_operator.api.fields import (
     Bytes,
@@ -23,9 +23,18 @@ from forebay_operator.api.fields import (
     Time,
 )
 
+GROUP = "forebay.dev"
 VERSION = "v1alpha1"
 ADMIN_PORT = 9450
 """The members' admin port, which spec.s3.port must leave alone."""
+
+
+def keyed(key: str) -> dict[str, JsonValue]:
+    """Marks a list whose items are told apart by `key`: each may have an owner of its own."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+
+
+Conditions = Annotated[tuple[Condition, ...], Field(max_length=16, json_schema_extra=keyed("type"))]
 
 
 class Image(Part):
@@ -157,16 +166,22 @@ class CacheClusterStatus(Part):
     """URL of the S3 face."""
     capacity: Capacity | None = None
     """Disk of all members together."""
-    members: Annotated[tuple[MemberStatus, ...], Field(max_length=1000)] = ()
+    members: Annotated[tuple[MemberStatus, ...], Field(max_length=1000, json_schema_extra=keyed("name"))] = ()
     """Each member."""
-    conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = ()
+    conditions: Conditions = ()
     """What is the case."""
+
+
+class ClusterMetadata(Metadata):
+    """Members are named after their cluster, so its name is short."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=40)]
 
 
 class CacheCluster(Part):
     """CacheCluster is a cache: members that keep chunks of Datasets on local disks and serve them over S3 and mounts."""
 
-    metadata: Metadata
+    metadata: ClusterMetadata
     spec: CacheClusterSpec
     status: CacheClusterStatus = CacheClusterStatus()
 
@@ -265,7 +280,7 @@ class DatasetSpec(Part):
 
     cluster_ref: LocalReference
     """The CacheCluster that keeps it, for good."""
-    sources: Annotated[tuple[Source, ...], Field(min_length=1, max_length=16)]
+    sources: Annotated[tuple[Source, ...], Field(min_length=1, max_length=16, json_schema_extra=keyed("name"))]
     """Where the data lives; no path lies inside another."""
     sync: Sync = Sync()
     """When the origin is listed again."""
@@ -350,13 +365,19 @@ class DatasetStatus(Part):
     """The newest sync."""
     cached: Cached | None = None
     """How much of the head is in the cache."""
-    conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = ()
+    conditions: Conditions = ()
     """What is the case."""
+
+
+class DatasetMetadata(Metadata):
+    """A Dataset's name is a bucket name and a label as well."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][-a-z0-9]*[a-z0-9]$", min_length=3, max_length=63)]
 
 
 class Dataset(Part):
     """Dataset is a folder of training data: files of one or more origins, versioned by commits, cached by a CacheCluster."""
 
-    metadata: Metadata
+    metadata: DatasetMetadata
     spec: DatasetSpec
     status: DatasetStatus = DatasetStatus()
