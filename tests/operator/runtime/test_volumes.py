@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from forebay_operator.model import CONFIG_MAP, SECRET, BadManifest, Key, Object
+from forebay_operator.model import CONFIG_MAP, BadManifest, Key, Object
 from forebay_operator.runtime.volumes import PodDirectory
 
 
