@@ -190,9 +190,9 @@ class SocketKube:
     async def aclose(self) -> None:
         """Nothing is kept open between calls."""
 
-    async def _call(self, name: str, **arguments: object) -> Any:
+    async def _call(self, call: str, **arguments: object) -> Any:
         try:
-            async with asyncio.timeout(DEADLINE_S), self._connection({"call": name, **arguments}) as reader:
+            async with asyncio.timeout(DEADLINE_S), self._connection({"call": call, **arguments}) as reader:
                 answer = await self._line(reader)
         except TimeoutError as exc:
             raise KubeUnavailable(f"{self._path} did not answer within {DEADLINE_S:g} s") from exc
