@@ -106,7 +106,8 @@ def below(node: Mapping[str, Any], schema: Schema, definitions: Mapping[str, Any
     if schema.get("type") == "integer":
         more["format"] = "int64"
     if schema.get("type") == "object" and "default" in schema:
-        more["default"] = {}
+        # whole, because rules are tried on a default before the defaults inside it are filled in
+        more["default"] = {name: value for name, value in schema["default"].items() if value is not None}
     return more
 
 

@@ -1,0 +1,24 @@
+"""Real parts that many tests share; each is started once, and only when a test asks for it."""
+
+import pathlib
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+from tests.rigs import controlplane
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[controlplane.ControlPlane]:
+    """A real API server with our CRDs. A test takes a namespace of its own from it."""
+    programs = controlplane.program_folder()
+    if isinstance(programs, str):
+        pytest.skip(programs)
+    with (
+        tempfile.TemporaryDirectory(prefix="forebay-controlplane-") as folder,
+        controlplane.control_plane(pathlib.Path(folder), programs) as plane,
+    ):
+        plane.install(ROOT / "crds")
+        yield plane
