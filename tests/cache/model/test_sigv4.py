@@ -202,10 +202,21 @@ def test_remembered_keys_are_bounded_and_follow_the_secret() -> None:
     assert checked.verify(request, SECRETS.get) == KEY
     with pytest.raises(SignatureMismatch):
         checked.verify(request, {KEY: "rotated"}.get)
-    for number in range(sigv4.REMEMBERED_KEYS + 10):
-        with pytest.raises(SignatureMismatch):
-            checked.verify(request, {KEY: f"secret {number}"}.get)
-    assert len(checked._keys) <= sigv4.REMEMBERED_KEYS
+    value = request.headers[b"authorization"]
+    for number in range(sigv4.REMEMBERED_SCHEMES + 10):
+        padded = replace(
+            request, headers={**request.headers, b"authorization": value.replace(b", ", b"," + b" " * number)}
+        )
+        assert checked.verify(padded, SECRETS.get) == KEY
+    assert len(checked._schemes) <= sigv4.REMEMBERED_SCHEMES
+
+
+@pytest.mark.parametrize("value", ["a  b", "a b ", " a b"])
+def test_spaces_in_a_signed_header_count_once(value: str) -> None:
+    request = AWSRequest(method="GET", url="http://h/b/k", headers={"Host": "h", "x-amz-note": value})
+    S3SigV4Auth(Credentials(KEY, SECRET), "s3", REGION).add_auth(request)
+    headers = {name.lower().encode(): v.encode() for name, v in request.headers.items()}
+    assert verifier().verify(Request(b"GET", b"/b/k", b"", headers), SECRETS.get) == KEY
 
 
 def test_our_own_signature_is_botocores() -> None:
