@@ -54,7 +54,7 @@ S3_REQUESTS = Metric(
     "forebay_s3_requests_total", "counter", "Requests answered on the S3 face.", labels=("operation", "status")
 )
 S3_SENT = Metric(
-    "forebay_s3_sent_bytes_total", "counter", "Bytes of bodies sent on the S3 face.", "bytes", ("operation",)
+    "forebay_s3_sent_bytes_total", "counter", "Bytes sent on the S3 face, heads included.", "bytes", ("operation",)
 )
 S3_SECONDS = Metric(
     "forebay_s3_request_seconds",

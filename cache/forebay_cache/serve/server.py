@@ -1,0 +1,92 @@
+"""Starts and ends an S3 face, and keeps its heartbeat."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+
+from forebay_cache.model.ids import ChunkId
+from forebay_cache.read.base import Reader
+from forebay_cache.serve.base import Accesses, Datasets, Limits
+from forebay_cache.serve.face import Face
+from forebay_cache.serve.http import Connection
+from forebay_cache.telemetry import Telemetry
+
+log = logging.getLogger("forebay.s3")
+BEAT_S = 0.1
+TICK_BEATS = 5
+CHECK_BEATS = 10
+END_GRACE_S = 5.0
+
+
+class S3Server:
+    """A listening S3 face. Made by `start_s3`."""
+
+    def __init__(self, face: Face, server: asyncio.Server) -> None:
+        self._face = face
+        self._server = server
+        self._heart = face.loop.create_task(self._beat())
+        self.port: int = server.sockets[0].getsockname()[1]
+
+    def drop(self, chunk: ChunkId) -> None:
+        """Gives up the lease on an evicted chunk now, rather than at the next beat. On the event loop."""
+        self._face.pins.drop(chunk)
+
+    async def aclose(self) -> None:
+        """Stops listening, lets answers under way end within END_GRACE_S, then cuts them."""
+        face = self._face
+        self._server.close()
+        self._heart.cancel()
+        for connection in list(face.connections):
+            connection.close_idle()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_GRACE_S):
+                await face.empty.wait()
+        for connection in list(face.connections):
+            connection.abort()
+        await face.empty.wait()
+        await asyncio.wait([self._heart, *face.tasks])
+        await face.loop.run_in_executor(None, face.page_cache.close)
+        face.pins.close()
+
+    async def _beat(self) -> None:
+        beats = 0
+        while True:
+            await asyncio.sleep(BEAT_S)
+            beats += 1
+            try:
+                self._at_beat(beats)
+            except Exception:
+                log.exception("heartbeat failed")
+
+    def _at_beat(self, beats: int) -> None:
+        self._face.pins.sweep()
+        if beats % TICK_BEATS == 0:
+            self._face.at_tick()
+        if beats % CHECK_BEATS == 0:
+            now = self._face.monotonic()
+            for connection in list(self._face.connections):
+                connection.check(now)
+
+
+def _unreported(chunk: ChunkId, requests: int, size: int) -> None:
+    pass
+
+
+async def start_s3(
+    reader: Reader,
+    datasets: Datasets,
+    *,
+    host: str,
+    port: int,
+    metrics: Telemetry,
+    now: Callable[[], float] = time.time,
+    limits: Limits = Limits(),
+    region: str = "us-east-1",
+    accesses: Accesses = _unreported,
+) -> S3Server:
+    """Serves the S3 face on host:port (0: any free one) until `aclose`. `now` is wall time."""
+    face = Face(reader, datasets, metrics=metrics, now=now, limits=limits, region=region, accesses=accesses)
+    server = await face.loop.create_server(lambda: Connection(face), host, port, backlog=1024)
+    return S3Server(face, server)
