@@ -40,7 +40,7 @@ class ControlPlane:
     certificate: pathlib.Path
     key: pathlib.Path
     kubeconfig: pathlib.Path
-    programs: pathlib.Path
+    etcd: str
 
     def call(self, method: str, path: str, body: object = None, kind: str = "application/json") -> tuple[int, Any]:
         """Status and document of one plain request: for what the Kube protocol has no word for."""
@@ -55,6 +55,14 @@ class ControlPlane:
         status, reply = self.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
         assert status == 201, reply
         return name
+
+    def forget(self, version: str) -> None:
+        """Makes etcd forget what was before `version`: a watch of Secrets (no watch cache here) from then has expired."""
+        host, port = self.etcd.removeprefix("http://").split(":")
+        with contextlib.closing(http.client.HTTPConnection(host, int(port), timeout=30)) as line:
+            line.request("POST", "/v3/kv/compaction", json.dumps({"revision": version, "physical": True}))
+            reply = line.getresponse()
+            assert reply.status == 200, reply.read()
 
     def install(self, folder: pathlib.Path) -> None:
         """Creates the CRDs of a folder and waits until they are served."""
@@ -82,9 +90,9 @@ def control_plane(folder: pathlib.Path, programs: pathlib.Path) -> Iterator[Cont
     pki.mkdir()
     write_pki(pki)
     kubeconfig = write_kubeconfig(folder, pki, f"https://127.0.0.1:{api_port}")
-    plane = ControlPlane(
-        f"https://127.0.0.1:{api_port}", pki / "ca.crt", pki / "admin.crt", pki / "admin.key", kubeconfig, programs
-    )
+    etcd = f"http://127.0.0.1:{etcd_port}"
+    files = (pki / "ca.crt", pki / "admin.crt", pki / "admin.key", kubeconfig)
+    plane = ControlPlane(f"https://127.0.0.1:{api_port}", *files, etcd)
     with contextlib.ExitStack() as stack:
         stack.enter_context(process(folder, etcd_command(programs, folder, etcd_port, peer_port)))
         server = stack.enter_context(process(folder, apiserver_command(programs, pki, etcd_port, api_port)))
@@ -127,6 +135,7 @@ def apiserver_command(programs: pathlib.Path, pki: pathlib.Path, etcd: int, port
         # a pod needs a ServiceAccount that a controller makes; there are none here
         "--disable-admission-plugins=ServiceAccount",
         "--allow-privileged=true",
+        "--watch-cache-sizes=secrets#0",
         "--profiling=false",
     ]
 
@@ -178,7 +187,7 @@ def ready(plane: ControlPlane) -> bool:
 def served(plane: ControlPlane, path: str) -> bool:
     """Whether a CRD is established and its resource answers."""
     _, crd = plane.call("GET", path)
-    conditions = crd.get("status", {}).get("conditions", [])
+    conditions = crd.get("status", {}).get("conditions") or []
     wrong = [
         c
         for c in conditions

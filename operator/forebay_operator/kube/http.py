@@ -48,7 +48,7 @@ REFUSALS: Mapping[int, type[KubeError]] = {
     422: KubeInvalid,
     429: KubeUnavailable,
 }
-TYPED = "failed to create typed patch object"
+MISTYPED = "failed to create typed patch object"
 """An apply of a field or type that the schema does not have is answered with 500 and this."""
 REASONS: Mapping[str, type[KubeError]] = {"AlreadyExists": KubeExists, "Expired": KubeExpired, "Gone": KubeExpired}
 NO_ANSWER = (aiohttp.ClientError, TimeoutError, OSError)
@@ -179,9 +179,14 @@ class HttpKube:
         settings: Mapping[str, Any] = await self._configuration.auth_settings()
         headers |= {setting["key"]: setting["value"] for setting in settings.values()}
         url = self._configuration.host + request.path + ("?" + urlencode(request.query) if request.query else "")
-        reply = await self._rest.request(  # type: ignore[no-untyped-call] # has no types
-            request.method, url, headers, request.body, None, timeout
-        )
+        try:
+            reply = await self._rest.request(  # type: ignore[no-untyped-call] # has no types
+                request.method, url, headers, request.body, None, timeout
+            )
+        except (AssertionError, RuntimeError) as exc:
+            if self._closed:  # aiohttp's way to say that its session went away meanwhile
+                raise KubeUnavailable("closed") from exc
+            raise
         response: aiohttp.ClientResponse = reply.response
         return response
 
@@ -234,11 +239,11 @@ def answer(status: int, text: bytes) -> dict[str, Any]:
 
 def refusal(status: Mapping[str, Any]) -> KubeError:
     """A Status document as our error."""
-    code = int(status.get("code", 500))
-    kind = (
-        REASONS.get(status.get("reason", "")) or REFUSALS.get(code) or (KubeUnavailable if code >= 500 else KubeError)
-    )
-    return kind(status.get("message") or f"HTTP {code}")
+    code, message = int(status.get("code", 500)), str(status.get("message") or "")
+    if message.startswith(MISTYPED):
+        return KubeInvalid(message)
+    kind = REASONS.get(status.get("reason", "")) or REFUSALS.get(code)
+    return (kind or (KubeUnavailable if code >= 500 else KubeError))(message or f"HTTP {code}")
 
 
 def unanswered(request: Request, exc: BaseException) -> KubeUnavailable:

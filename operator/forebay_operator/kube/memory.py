@@ -150,11 +150,7 @@ class MemoryKube:
     async def delete(self, key: Key, *, uid: str | None = None, resource_version: str | None = None) -> None:
         self._enter("delete", key)
         live = self._stored(key)
-        if uid is not None and live["metadata"]["uid"] != uid:
-            raise KubeConflict(
-                f"{key}: the UID in the precondition is {uid}, the object's is {live['metadata']['uid']}"
-            )
-        require_version(key, live, {"resourceVersion": resource_version})
+        require_version(key, live, {"uid": uid, "resourceVersion": resource_version})
         if not live["metadata"].get("finalizers"):
             self._remove(key, live)
         elif "deletionTimestamp" not in live["metadata"]:
@@ -288,13 +284,14 @@ def has_labels(obj: Object, labels: Mapping[str, str]) -> bool:
 
 
 def require_version(key: Key, live: Object | None, metadata: Mapping[str, Any]) -> None:
-    """Raises KubeConflict where `metadata` names another version or another object than `live`."""
+    """Raises KubeConflict where `metadata` names another version or another object than `live`.
+
+    As the server, it lets a version pass where there is no object: only a uid keeps an apply from making it again.
+    """
     have = (live or {}).get("metadata", {})
-    for field in ("resourceVersion", "uid"):
+    for field in ("uid", "resourceVersion") if live else ("uid",):
         if metadata.get(field) and metadata[field] != have.get(field):
-            raise KubeConflict(
-                f"{key}: {field} is {have.get(field)}, not {metadata[field]}: it has changed, read it again"
-            )
+            raise KubeConflict(f"{key}: {field} is {have.get(field)}, not {metadata[field]}: read it again")
 
 
 def own_metadata(want: Object, live: Object | None) -> Body:

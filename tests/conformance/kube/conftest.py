@@ -1,0 +1,48 @@
+"""Each check runs on the dictionary and on the real API server."""
+
+import functools
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+import pytest
+from tests.rigs import objects
+
+from forebay_operator.kube import http
+from forebay_operator.kube.base import Kube
+from forebay_operator.kube.memory import MemoryKube
+from forebay_operator.model import SECRET
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """`forget` makes a watch of Secrets from before now expire."""
+
+    kube: Kube
+    namespace: str
+    forget: Callable[[], Awaitable[None]]
+
+
+@pytest.fixture(params=["memory", pytest.param("http", marks=pytest.mark.kube)])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    """A Kube and a namespace that nothing else uses."""
+    if request.param == "memory":
+        memory = MemoryKube(history=20)
+        namespace = f"t-{uuid.uuid4().hex[:8]}"
+        yield World(memory, namespace, functools.partial(write, memory, namespace, 25))
+        await memory.aclose()
+        return
+    plane = request.getfixturevalue("control_plane")
+    real = await http.connect_file(str(plane.kubeconfig))
+    namespace = plane.namespace()
+
+    async def forget() -> None:
+        plane.forget((await real.list(SECRET, namespace)).resource_version)
+
+    yield World(real, namespace, forget)
+    await real.aclose()
+
+
+async def write(kube: Kube, namespace: str, times: int) -> None:
+    for number in range(times):
+        await kube.apply(objects.secret(namespace, "noise", count=str(number)), manager="noise")
