@@ -98,7 +98,7 @@ def field_faults(schema: Schema, value: Mapping[str, Any], path: str) -> list[Fi
         if name in known:
             errors += faults(known[name], child, inside + name)
         elif rest:
-            errors += faults(rest, child, f"{path}[{name}]")
+            errors += faults(rest, child, inside + name)
         elif path != "metadata":
             errors.append(FieldError(inside + name, "unknown", "unknown field"))
     return errors

@@ -3,11 +3,12 @@
 One corpus of bad manifests, tests/manifests/bad, runs on both: the same field and the same rule must be named.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from forebay_operator.api.fields import quantity, seconds
+from forebay_operator.api.fields import DURATION, QUANTITY, quantity, seconds
 from forebay_operator.api.v1alpha1 import ADMIN_PORT
 
 Value = Any
@@ -66,10 +67,23 @@ def apart(sources: Sequence[Mapping[str, Value]]) -> bool:
     return all(sum(path.startswith(other) for other in paths) == 1 for path in paths)
 
 
+def unless_misspelt(field: str, pattern: str, cel: str) -> str:
+    """`cel`, but true for text that breaks its pattern: the schema says so already."""
+    return f"!self.{field}.matches(r'{pattern}') || {cel}"
+
+
+def misspelt(text: str, pattern: str) -> bool:
+    return re.fullmatch(pattern, text) is None
+
+
 def claim_kept(new: Mapping[str, Value], old: Mapping[str, Value]) -> bool:
-    if "claim" not in new or "claim" not in old:
+    return "claim" not in new or "claim" not in old or bool(new["claim"] == old["claim"])
+
+
+def size_kept(new: Mapping[str, Value], old: Mapping[str, Value]) -> bool:
+    if misspelt(new["capacity"], QUANTITY) or "claim" not in new:
         return True
-    return bool(new["claim"] == old["claim"]) and quantity(new["capacity"]) == quantity(old["capacity"])
+    return quantity(new["capacity"]) == quantity(old["capacity"])
 
 
 CACHE_CLUSTER = (
@@ -91,9 +105,9 @@ CACHE_CLUSTER = (
     Rule(
         "capacity-floor",
         "spec.storage",
-        "quantity(self.capacity).compareTo(quantity('64Mi')) >= 0",
+        unless_misspelt("capacity", QUANTITY, "quantity(self.capacity).compareTo(quantity('64Mi')) >= 0"),
         "capacity must be 64Mi or more: chunks are 8 MiB",
-        lambda new, _: quantity(new["capacity"]) >= 64 << 20,
+        lambda new, _: misspelt(new["capacity"], QUANTITY) or quantity(new["capacity"]) >= 64 << 20,
         "capacity",
     ),
     Rule(
@@ -106,10 +120,22 @@ CACHE_CLUSTER = (
     Rule(
         "claim-fixed",
         "spec.storage",
-        "!has(self.claim) || !has(oldSelf.claim) || (self.claim == oldSelf.claim"
-        " && quantity(self.capacity).compareTo(quantity(oldSelf.capacity)) == 0)",
-        "capacity and storage class of claims cannot change: make another CacheCluster",
+        "!has(self.claim) || !has(oldSelf.claim) || self.claim == oldSelf.claim",
+        "a claim cannot change: make another CacheCluster",
         claim_kept,
+        "claim",
+    ),
+    Rule(
+        "claim-size-fixed",
+        "spec.storage",
+        unless_misspelt(
+            "capacity",
+            QUANTITY,
+            "!has(self.claim) || quantity(self.capacity).compareTo(quantity(oldSelf.capacity)) == 0",
+        ),
+        "the capacity of claims cannot change: make another CacheCluster",
+        size_kept,
+        "capacity",
     ),
     Rule(
         "host-path-plain",
@@ -185,9 +211,9 @@ DATASET = (
     Rule(
         "sync-floor",
         "spec.sync",
-        "duration(self.interval) >= duration('10s')",
+        unless_misspelt("interval", DURATION, "duration(self.interval) >= duration('10s')"),
         "interval must be 10s or more",
-        lambda new, _: seconds(new["interval"]) >= 10,
+        lambda new, _: misspelt(new["interval"], DURATION) or seconds(new["interval"]) >= 10,
         "interval",
     ),
     Rule(

@@ -38,8 +38,8 @@ class Kube(Protocol):
     async def apply(self, body: Object, *, manager: str, force: bool = False) -> Object:
         """Server-side apply of the main resource: creates, or sets exactly the fields of `body` and removes those that
         `manager` applied before and left out. With metadata.resourceVersion in `body`: only onto that version, else
-        KubeConflict. `force` takes fields over from other managers. Status in `body` is ignored where status is a
-        subresource."""
+        KubeConflict; where there is no object a version does not keep it from being made, a metadata.uid does.
+        `force` takes fields over from other managers. Status in `body` is ignored where status is a subresource."""
         ...
 
     async def apply_status(self, body: Object, *, manager: str, force: bool = False) -> Object:
