@@ -1,0 +1,1 @@
+"""Claims about speed, each a command: `python -m bench NAME`."""
