@@ -48,8 +48,8 @@ REFUSALS: Mapping[int, type[KubeError]] = {
     422: KubeInvalid,
     429: KubeUnavailable,
 }
-MISTYPED = "failed to create typed patch object"
-"""An apply of a field or type that the schema does not have is answered with 500 and this."""
+DISGUISED = ("failed to create typed patch object", "resourceVersion should not be set")
+"""What begins so is the caller's mistake, though the server answers 500."""
 REASONS: Mapping[str, type[KubeError]] = {"AlreadyExists": KubeExists, "Expired": KubeExpired, "Gone": KubeExpired}
 NO_ANSWER = (aiohttp.ClientError, TimeoutError, OSError)
 PAGE = 500
@@ -240,7 +240,7 @@ def answer(status: int, text: bytes) -> dict[str, Any]:
 def refusal(status: Mapping[str, Any]) -> KubeError:
     """A Status document as our error."""
     code, message = int(status.get("code", 500)), str(status.get("message") or "")
-    if message.startswith(MISTYPED):
+    if message.startswith(DISGUISED):
         return KubeInvalid(message)
     kind = REASONS.get(status.get("reason", "")) or REFUSALS.get(code)
     return (kind or (KubeUnavailable if code >= 500 else KubeError))(message or f"HTTP {code}")

@@ -120,6 +120,7 @@ class MemoryKube:
         self._enter("apply", key)
         live = self._objects.get(key)
         require_version(key, live, body.get("metadata", {}))
+        refuse_given(key, body, "managedFields")
         want = {name: value for name, value in body.items() if name != "status" or key.kind not in WITH_STATUS}
         return self._apply(key, live, want, (manager, "Apply", ""), force=force)
 
@@ -140,6 +141,7 @@ class MemoryKube:
         new: Body = copy.deepcopy({**body, "metadata": metadata})
         key = named(new)
         self._enter("create", key)
+        refuse_given(key, body, "resourceVersion")
         if key in self._objects:
             raise KubeExists(f"{key} is there already")
         if key.kind in WITH_STATUS:
@@ -292,6 +294,11 @@ def require_version(key: Key, live: Object | None, metadata: Mapping[str, Any]) 
     for field in ("uid", "resourceVersion") if live else ("uid",):
         if metadata.get(field) and metadata[field] != have.get(field):
             raise KubeConflict(f"{key}: {field} is {have.get(field)}, not {metadata[field]}: read it again")
+
+
+def refuse_given(key: Key, body: Object, field: str) -> None:
+    if body.get("metadata", {}).get(field):
+        raise KubeInvalid(f"{key}: metadata.{field} must not be given here: it is the server's")
 
 
 def own_metadata(want: Object, live: Object | None) -> Body:

@@ -223,6 +223,24 @@ async def test_generation_counts_changes_of_what_is_wanted(world: Any) -> None:
     assert [obj["metadata"]["generation"] for obj in (first, same, next_)] == [1, 1, 2]
 
 
+async def test_kinds_that_count_generations(world: Any) -> None:
+    for body, first in (
+        (objects.stateful_set(world.namespace), 1),
+        (objects.pod(world.namespace), 1),
+        (objects.service(world.namespace), None),
+        (objects.config_map(world.namespace), None),
+        (objects.secret(world.namespace), None),
+    ):
+        made = await world.kube.apply(body, manager="us")
+        assert made["metadata"].get("generation") == first
+
+
+async def test_what_was_read_cannot_be_applied_with_its_owners(world: Any) -> None:
+    made = await world.kube.apply(objects.config_map(world.namespace, a="1"), manager="us")
+    with pytest.raises(KubeInvalid, match="managedFields"):
+        await world.kube.apply(made, manager="us")
+
+
 async def test_an_empty_map_counts(world: Any) -> None:
     await world.kube.apply(objects.cluster(world.namespace), manager="us")
     made = await world.kube.apply(objects.cluster(world.namespace), manager="us")

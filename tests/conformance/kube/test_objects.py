@@ -39,6 +39,13 @@ async def test_a_name_is_taken_once(world: Any) -> None:
         await world.kube.create(objects.config_map(world.namespace, a="1"))
 
 
+async def test_what_was_read_cannot_be_created(world: Any) -> None:
+    made = await world.kube.create(objects.config_map(world.namespace))
+    body = {**made, "metadata": {**made["metadata"], "name": "other"}}
+    with pytest.raises(KubeInvalid, match="resourceVersion"):
+        await world.kube.create(body)
+
+
 async def test_generated_names_differ(world: Any) -> None:
     body = objects.config_map(world.namespace)
     del body["metadata"]["name"]
