@@ -26,6 +26,7 @@ EMPTY_SHA256 = hashlib.sha256(b"").hexdigest().encode()
 UNSIGNED = b"UNSIGNED-PAYLOAD"
 REMEMBERED_SCHEMES = 1024
 
+_ONLY_V4 = "only AWS4-HMAC-SHA256 signatures are accepted; with boto3 set signature_version='s3v4'"
 _PLAIN_PATH = re.compile(rb"[A-Za-z0-9\-._~/]*").fullmatch
 
 
@@ -74,7 +75,8 @@ class Scheme:
 
 def carries_signature(request: Signed) -> bool:
     """Whether the request claims to be signed in any way, in header or query."""
-    return b"authorization" in request.headers or b"X-Amz-" in request.query
+    query = request.query
+    return b"authorization" in request.headers or (query != b"" and (b"X-Amz-" in query or b"AWSAccessKeyId=" in query))
 
 
 Parse = Callable[[bytes], tuple[bytes, bytes]]
@@ -142,7 +144,7 @@ class Verifier:
 def _parse_frame(frame: bytes) -> tuple[bytes, bytes]:
     algorithm, _, rest = frame.partition(b" ")
     if algorithm != ALGORITHM:
-        raise SignatureMalformed("only AWS4-HMAC-SHA256 signatures are accepted")
+        raise SignatureMalformed(_ONLY_V4)
     fields = {}
     for field in rest.split(b","):
         name, _, value = field.partition(b"=")
@@ -163,7 +165,7 @@ def _split_frame(frame: bytes) -> tuple[bytes, bytes]:
 def _lifetime(fields: Mapping[bytes, bytes]) -> int:
     """Seconds a presigned URL lives; checks that its other parameters are there."""
     if fields.get(b"X-Amz-Algorithm") != ALGORITHM:
-        raise SignatureMalformed("only AWS4-HMAC-SHA256 signatures are accepted")
+        raise SignatureMalformed(_ONLY_V4)
     for name in (b"X-Amz-Credential", b"X-Amz-Date", b"X-Amz-SignedHeaders", b"X-Amz-Signature"):
         if name not in fields:
             raise SignatureMalformed(f"a presigned URL needs {name.decode()}")

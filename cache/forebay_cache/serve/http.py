@@ -30,6 +30,7 @@ from forebay_cache.serve.sender import CLIENT_GONE, Sender
 
 log = logging.getLogger("forebay.s3")
 READS = frozenset((b"GET", b"HEAD"))
+VERSIONS = frozenset(("1.0", "1.1"))
 PIPELINED = 16
 """Requests waiting behind the one being answered before reading pauses."""
 
@@ -132,6 +133,9 @@ class Connection(asyncio.Protocol):
 
     def _arrived(self, *, keep_alive: bool) -> None:
         if not keep_alive:
+            if self._parser.get_http_version() not in VERSIONS:
+                self._refuse(BadInput("only HTTP/1.1 and HTTP/1.0 are spoken here"))
+                return
             self._last = True
         now = self._face.monotonic()
         request = Request(self._parser.get_method(), self._url, self._headers, keep_alive=keep_alive, started=now)
