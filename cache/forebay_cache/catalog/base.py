@@ -37,7 +37,6 @@ class Part:
     key: bytes
     etag: str
     version: str | None
-    mtime_ms: int
 
 
 class Parts(Protocol):

@@ -211,4 +211,5 @@ def _whole_size(answer: Mapping[str, Any]) -> int:
 
 
 def _milliseconds(moment: Any) -> int:
-    return int(moment.timestamp() * 1000)
+    """Whole seconds: a listing may know more than a header does, and both must agree."""
+    return int(moment.timestamp()) * 1000

@@ -8,7 +8,7 @@ from forebay_cache.read.jobs import Job
 
 
 def job(index: int) -> Job:
-    return Job(SegmentId(bytes(32)), "origin", Part(index, 0, 10, b"k", "e", None, 0), 0, 10, 0, 4096)
+    return Job(SegmentId(bytes(32)), "origin", Part(index, 0, 10, b"k", "e", None), 0, 10, 0, 4096)
 
 
 def test_a_gone_part_is_remembered_for_a_moment() -> None:

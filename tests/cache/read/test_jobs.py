@@ -21,7 +21,7 @@ class Table:
 
     def part(self, index: int) -> Part:
         offset = sum(round_up(size, 4096) for size in self.sizes[:index])
-        return Part(index, offset, self.sizes[index], b"k%d" % index, f"e{index}", None, 0)
+        return Part(index, offset, self.sizes[index], b"k%d" % index, f"e{index}", None)
 
     @property
     def size(self) -> int:

@@ -1,0 +1,92 @@
+"""One cache server: store, catalog, origins, read path and three faces, wired."""
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, contextmanager
+
+from forebay_cache.catalog.files import CatalogFiles
+from forebay_cache.contract.config import MemberConfig
+from forebay_cache.main.documents import below, load
+from forebay_cache.main.origins import make_origin
+from forebay_cache.member import durable
+from forebay_cache.member.backend import Identity, MemberBackend, Parts
+from forebay_cache.member.metrics import show
+from forebay_cache.member.registry import Registry
+from forebay_cache.member.syncs import Syncs
+from forebay_cache.read.reader import ChunkReader
+from forebay_cache.serve.admin import start_admin
+from forebay_cache.serve.face import start_s3
+from forebay_cache.serve.node import start_node_socket
+from forebay_cache.store.disk import DiskStore
+from forebay_cache.store.ledger import Limits
+from forebay_cache.telemetry import Telemetry, configure_logging
+
+STORE_THREADS = 8
+log = logging.getLogger("forebay.member")
+
+
+async def run(options: argparse.Namespace) -> None:
+    """Serves until cancelled; then stops listening, ends what runs, and leaves a clean store."""
+    config = configure(load(MemberConfig, options.config), options)
+    configure_logging(config.log_format, sys.stderr)
+    async with AsyncExitStack() as stack:
+        boot_id = boot()
+        store = stack.enter_context(opened(config, boot_id))
+        pool = stack.enter_context(ThreadPoolExecutor(STORE_THREADS, "store"))
+        catalog = CatalogFiles(config.catalog_path)
+        registry = Registry(config.cluster_uid, catalog, make_origin)
+        stack.push_async_callback(registry.aclose)
+        reader = ChunkReader(store, catalog, registry.origin, pool, time.monotonic)
+        stack.push_async_callback(reader.aclose)
+        syncs = Syncs(config.catalog_path, lambda: int(time.time() * 1000))
+        stack.push_async_callback(syncs.aclose)
+        parts = Parts(registry, catalog, store, syncs, reader.counters)
+        await serve(config, boot_id, parts, reader, stack)
+        log.info("serving", extra={"member": store.member, "host": config.host, "port": config.data_port})
+        await asyncio.Event().wait()
+
+
+async def serve(config: MemberConfig, boot_id: str, parts: Parts, reader: ChunkReader, stack: AsyncExitStack) -> None:
+    """Starts the faces over what the last state said; the newest comes by push."""
+    telemetry = Telemetry()
+    show(telemetry, parts)
+    own = os.path.join(os.path.dirname(config.catalog_path), "state.json")
+    state = durable.load(config.state_path, own)
+    if state:
+        parts.registry.apply(state)
+    backend = MemberBackend(Identity(config.cluster_uid, boot_id, own), parts, telemetry.exposition)
+    raise NotImplementedError(backend, start_admin, start_s3, start_node_socket)
+
+
+def configure(config: MemberConfig, options: argparse.Namespace) -> MemberConfig:
+    """The document as this process sees it: its paths below the root, its address from the command line."""
+    paths = ("store_path", "catalog_path", "admin_tls", "node_socket", "state_path")
+    moved = {name: below(options.root, path) for name in paths if (path := getattr(config, name))}
+    return config.model_copy(update={**moved, "host": options.host or config.host})
+
+
+def boot() -> str:
+    """Names this boot of the machine: page cache and processes of another one are gone."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+@contextmanager
+def opened(config: MemberConfig, boot_id: str) -> Iterator[DiskStore]:
+    limits = Limits(
+        config.capacity_bytes,
+        config.high_watermark_percent,
+        config.low_watermark_percent,
+        config.eviction.lower(),
+    )
+    store = DiskStore.open(config.store_path, limits, cluster_uid=config.cluster_uid, boot_id=boot_id)
+    try:
+        yield store
+    finally:
+        store.close()

@@ -1,0 +1,1 @@
+"""One member: its Datasets, its syncs, its report. Wired from real parts by `main`."""

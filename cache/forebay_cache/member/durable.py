@@ -1,0 +1,36 @@
+"""The member's own copy of the newest ClusterState, so that a restart serves before anyone pushes.
+
+Two places hold one: the mounted Secret that the operator writes (a minute late at most), and the file this module writes
+beside the store (at once). The newer version wins. Both hold credentials: the file is readable by its owner only.
+"""
+
+import os
+
+from pydantic import ValidationError
+
+from forebay_cache.contract.config import ClusterState
+
+
+def load(*paths: str | None) -> ClusterState | None:
+    """The newest readable state among `paths`; None if there is none. A file that does not parse is skipped: the other one
+    or the next push replaces it."""
+    found = [state for path in paths if path and (state := _read(path))]
+    return max(found, key=lambda state: state.version, default=None)
+
+
+def save(path: str, state: ClusterState) -> None:
+    """On disk when it returns: written aside, fsynced, renamed. Blocking."""
+    temporary = f"{path}.new"
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+        file.write(state.model_dump_json().encode())
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _read(path: str) -> ClusterState | None:
+    try:
+        with open(path, "rb") as file:
+            return ClusterState.model_validate_json(file.read())
+    except (FileNotFoundError, ValidationError):
+        return None

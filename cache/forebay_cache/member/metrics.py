@@ -1,0 +1,57 @@
+"""Shows a member's plain counters as the metrics of contract/metrics.py, when somebody scrapes."""
+
+from collections.abc import Callable, Mapping
+
+from forebay_cache.contract import metrics
+from forebay_cache.member.backend import Parts
+from forebay_cache.read.counters import OriginCounters
+from forebay_cache.store.base import StoreStats
+from forebay_cache.telemetry import Labels, Telemetry
+
+READ = {
+    metrics.READ_HITS: "hits",
+    metrics.READ_HIT_BYTES: "hit_bytes",
+    metrics.READ_MISSES: "misses",
+    metrics.READ_MISS_BYTES: "miss_bytes",
+}
+ORIGIN: Mapping[metrics.Metric, Callable[[OriginCounters], int]] = {
+    metrics.ORIGIN_REQUESTS: lambda origin: origin.requests,
+    metrics.ORIGIN_BYTES: lambda origin: origin.bytes,
+    metrics.ORIGIN_ERRORS: lambda origin: origin.errors,
+}
+STORE: Mapping[metrics.Metric, Callable[[StoreStats], int]] = {
+    metrics.STORE_CAPACITY: lambda stats: stats.capacity,
+    metrics.STORE_USED: lambda stats: stats.used,
+    metrics.STORE_EVICTED: lambda stats: stats.evicted_chunks,
+    metrics.STORE_EVICTED_BYTES: lambda stats: stats.evicted_bytes,
+    metrics.STORE_QUARANTINED: lambda stats: stats.quarantined,
+}
+
+
+def show(telemetry: Telemetry, parts: Parts) -> None:
+    """Every value is read from where it is counted; nothing is counted twice."""
+    for metric, name in READ.items():
+        telemetry.show(metric, lambda name=name: {(): getattr(parts.counters, name)})  # type: ignore[misc]
+    for metric, of_origin in ORIGIN.items():
+        telemetry.show(metric, lambda of=of_origin: _by_origin(parts, of))  # type: ignore[misc]
+    for metric, of_store in STORE.items():
+        telemetry.show(metric, lambda of=of_store: {(): of(parts.store.stats())})  # type: ignore[misc]
+    telemetry.show(metrics.STORE_CHUNKS, lambda: _chunks(parts.store.stats()))
+    telemetry.show(metrics.DATASET_FILES, lambda: _heads(parts, lambda files, _: files))
+    telemetry.show(metrics.DATASET_BYTES, lambda: _heads(parts, lambda _, size: size))
+
+
+def _by_origin(parts: Parts, of: Callable[[OriginCounters], int]) -> dict[Labels, float]:
+    return {(identity,): of(counters) for identity, counters in parts.counters.origins.items()}
+
+
+def _chunks(stats: StoreStats) -> dict[Labels, float]:
+    return {("complete",): stats.chunks, ("partial",): stats.partial}
+
+
+def _heads(parts: Parts, of: Callable[[int, int], int]) -> dict[Labels, float]:
+    return {
+        (f"{one.state.namespace}/{one.state.name}",): of(one.head.file_count, one.head.total_bytes)
+        for one in parts.registry.snapshot.by_uid.values()
+        if one.head
+    }

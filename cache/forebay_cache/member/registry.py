@@ -1,0 +1,123 @@
+"""What this member serves: the newest ClusterState, its commits opened, its origins reachable by identity."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from forebay_cache.catalog.base import Catalog, Commit
+from forebay_cache.contract.config import ClusterState, DatasetState, Source
+from forebay_cache.model.errors import ConfigError, ForebayError, NotFound
+from forebay_cache.model.ids import CommitId
+from forebay_cache.origin.base import Origin
+
+MakeOrigin = Callable[[Source], Origin]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One Dataset as it is served now. `head` is None before the first sync, or while its catalog files are not here."""
+
+    state: DatasetState
+    head: Commit | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything at one moment; replaced whole, so a request sees one state from its first look to its last."""
+
+    version: int = -1
+    by_bucket: Mapping[str, Served] = field(default_factory=lambda: MappingProxyType({}))
+    by_uid: Mapping[str, Served] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class Registry:
+    """Holds the snapshot. `apply` is called with each state that arrives, on the event loop."""
+
+    def __init__(self, cluster_uid: str, catalog: Catalog, make_origin: MakeOrigin) -> None:
+        self.snapshot = Snapshot()
+        self._cluster_uid = cluster_uid
+        self._catalog = catalog
+        self._origins = Origins(make_origin)
+
+    def apply(self, state: ClusterState) -> bool:
+        """Serves `state` from now on -> whether it is newer than the one before. Raises ConfigError for another
+        cluster's."""
+        if state.cluster_uid != self._cluster_uid:
+            raise ConfigError(f"state is for cluster {state.cluster_uid}, this member belongs to {self._cluster_uid}")
+        if state.version < self.snapshot.version:
+            return False
+        self._origins.want([source for dataset in state.datasets for source in dataset.sources])
+        served = [Served(dataset, self._head(dataset)) for dataset in state.datasets]
+        self.snapshot = Snapshot(
+            state.version,
+            MappingProxyType({one.state.bucket: one for one in served}),
+            MappingProxyType({one.state.uid: one for one in served}),
+        )
+        return True
+
+    def commit(self, commit: CommitId) -> Commit:
+        """A commit some Dataset names as head or retained. Raises NotFound, also where its files are not here."""
+        for served in self.snapshot.by_uid.values():
+            if commit == served.state.head or commit in served.state.retained:
+                return self._catalog.commit(commit)
+        raise NotFound(f"commit {commit} is of no Dataset here, or no longer retained")
+
+    def origin(self, identity: str) -> Origin:
+        """Raises NotFound for an origin that no Dataset names."""
+        return self._origins.by_identity(identity)
+
+    def origins_of(self, dataset: DatasetState) -> Sequence[tuple[Source, Origin]]:
+        return [(source, self._origins.of(source)) for source in dataset.sources]
+
+    def served(self, uid: str) -> Served:
+        one = self.snapshot.by_uid.get(uid)
+        if one is None:
+            raise NotFound(f"no Dataset with UID {uid} is served here; is it applied, and its clusterRef this cluster?")
+        return one
+
+    async def aclose(self) -> None:
+        await self._origins.aclose()
+
+    def _head(self, dataset: DatasetState) -> Commit | None:
+        if dataset.head is None:
+            return None
+        try:
+            return self._catalog.commit(CommitId(dataset.head))
+        except NotFound:
+            return None  # its catalog files are not here yet; the report says which head is served
+
+
+class Origins:
+    """Origins by source, made once for each distinct (place, credentials) and kept until `aclose`: a fill may still run
+    on one whose Dataset is gone."""
+
+    def __init__(self, make: MakeOrigin) -> None:
+        self._make = make
+        self._made: dict[str, Origin] = {}
+        self._by_identity: dict[str, Origin] = {}
+
+    def want(self, sources: Sequence[Source]) -> None:
+        """Makes what is missing; the newest credentials of a place win. A source that cannot be made is left out: reads
+        and syncs of it say why."""
+        for source in sources:
+            try:
+                origin = self.of(source)
+            except ForebayError:
+                continue
+            self._by_identity[origin.identity] = origin
+
+    def of(self, source: Source) -> Origin:
+        place = source.model_dump_json(include={"s3", "directory", "credentials"})
+        if place not in self._made:
+            self._made[place] = self._make(source)
+        return self._made[place]
+
+    def by_identity(self, identity: str) -> Origin:
+        origin = self._by_identity.get(identity)
+        if origin is None:
+            raise NotFound(f"no Dataset names origin {identity} any more; apply one whose source lists it")
+        return origin
+
+    async def aclose(self) -> None:
+        for origin in self._made.values():
+            await origin.aclose()

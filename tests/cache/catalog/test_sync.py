@@ -1,0 +1,185 @@
+"""Syncs over a real directory, and their commits read back."""
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from forebay_cache.catalog import devices
+from forebay_cache.catalog.files import CatalogFiles
+from forebay_cache.catalog.sources import Mapping, Range, ranges
+from forebay_cache.catalog.sync import run_sync
+from forebay_cache.contract.admin import CommitReport
+from forebay_cache.contract.config import DirectorySource
+from forebay_cache.model.errors import NotFound
+from forebay_cache.model.ids import CHUNK_SIZE, CommitId
+from forebay_cache.model.ranges import spans
+from forebay_cache.origin.folder import FolderOrigin
+
+NAMES = ["a-", "a.txt", "a/b", "a/b.c/d", "a/z", "ab", "b/1", "b/2", "ü/ß", "z"]
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Path:
+    folder = tmp_path / "bucket"
+    for name in NAMES:
+        put(folder, name, name.encode() * 3000)
+    put(folder, "big", bytes(2 * CHUNK_SIZE + 1))
+    put(folder, "empty", b"")
+    return folder
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> CatalogFiles:
+    return CatalogFiles(str(tmp_path / "catalog"))
+
+
+def put(folder: Path, name: str, data: bytes) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(data)
+
+
+async def synced(files: CatalogFiles, folder: Path, parent: str | None = None, salt: bytes = b"s") -> CommitReport:
+    origin = FolderOrigin(DirectorySource(path=str(folder)))
+    mapping = Mapping(b"", b"", origin, salt)
+    return await run_sync(files, [mapping], CommitId(parent) if parent else None, 1_700_000_000_000, lambda *_: None)
+
+
+async def test_a_commit_lists_every_object_in_key_order(files: CatalogFiles, bucket: Path) -> None:
+    report = await synced(files, bucket)
+    commit = files.commit(CommitId(report.id))
+    keys = [entry.key for entry in commit]
+    assert keys == sorted(name.encode() for name in [*NAMES, "big", "empty"])
+    assert report.files == len(keys) == commit.file_count
+    for entry in commit:
+        assert commit.find(entry.key) == entry
+        assert entry.size == (bucket / entry.key.decode()).stat().st_size
+    assert commit.find(b"nope") is None
+
+
+async def test_every_extent_is_where_the_parts_table_says(files: CatalogFiles, bucket: Path) -> None:
+    commit = files.commit(CommitId((await synced(files, bucket)).id))
+    for entry in commit:
+        if not entry.size:
+            continue
+        part = files.parts(entry.extent.segment).at(entry.extent.offset)
+        assert (part.key, part.offset, part.size, part.etag) == (entry.key, entry.extent.offset, entry.size, entry.etag)
+        assert entry.size > CHUNK_SIZE or len(list(spans(entry.extent))) == 1
+
+
+async def test_a_sync_that_finds_nothing_new_is_the_parent_and_writes_nothing(
+    files: CatalogFiles, bucket: Path
+) -> None:
+    first = await synced(files, bucket)
+    before = sorted(path for path in Path(files.root).rglob("*") if path.is_file())
+    again = await synced(files, bucket, first.id, salt=b"another")
+    assert again == first
+    assert sorted(path for path in Path(files.root).rglob("*") if path.is_file()) == before
+
+
+async def test_what_did_not_change_keeps_its_extent(files: CatalogFiles, bucket: Path) -> None:
+    first = files.commit(CommitId((await synced(files, bucket)).id))
+    put(bucket, "b/3", b"new")
+    (bucket / "ab").unlink()
+    put(bucket, "z", b"changed")
+    second = files.commit(CommitId((await synced(files, bucket, first.id, salt=b"2")).id))
+    assert second.find(b"ab") is None
+    assert second.find(b"b/3") is not None
+    for entry in first:
+        if entry.key not in (b"ab", b"z"):
+            assert second.find(entry.key) == entry
+    assert second.record.parent == first.id
+
+
+async def test_an_empty_source_is_an_empty_commit(files: CatalogFiles, tmp_path: Path) -> None:
+    (tmp_path / "nothing").mkdir()
+    report = await synced(files, tmp_path / "nothing")
+    assert report.files == 0
+    assert list(files.commit(CommitId(report.id))) == []
+    assert os.path.getsize(files.image_path(CommitId(report.id))) % 4096 == 0
+
+
+async def test_a_missing_parent_is_named(files: CatalogFiles, bucket: Path) -> None:
+    with pytest.raises(NotFound, match="0000"):
+        await synced(files, bucket, "0" * 64)
+
+
+async def test_devices_hold_every_segment_once_and_tell_themselves_apart(files: CatalogFiles, bucket: Path) -> None:
+    commit = files.commit(CommitId((await synced(files, bucket)).id))
+    found = devices.decode(Path(files.devices_path(commit.id)).read_bytes())
+    assert len(found) == devices.LEAST
+    assert sorted(p.segment for d in found for p in d.placed) == commit.segments()
+    assert len({d.identity for d in found}) == len(found)
+    for device in found:
+        assert devices.locate(device, 0) is None
+        assert devices.locate(device, device.size - 1) is None
+        for placed in device.placed:
+            assert (
+                devices.locate(device, placed.offset)
+                == devices.locate(device, placed.offset + placed.size - 1)
+                == placed
+            )
+
+
+def expected_page(keys: list[bytes], prefix: bytes, delimiter: bytes) -> Iterator[bytes]:
+    seen = set()
+    for key in keys:
+        if not key.startswith(prefix):
+            continue
+        end = key.find(delimiter, len(prefix)) if delimiter else -1
+        item = key[: end + len(delimiter)] if end >= 0 else key
+        if item not in seen:
+            seen.add(item)
+            yield item
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 1000])
+@pytest.mark.parametrize("delimiter", [b"", b"/", b"b"])
+@pytest.mark.parametrize("prefix", [b"", b"a", b"a/", b"b/", b"q", b"a/b", b"\xc3"])
+async def test_pages_are_those_of_a_sorted_list(
+    files: CatalogFiles, bucket: Path, monkeypatch: pytest.MonkeyPatch, prefix: bytes, delimiter: bytes, limit: int
+) -> None:
+    monkeypatch.setattr("forebay_cache.catalog.leaf.LEAST", 1)
+    monkeypatch.setattr("forebay_cache.catalog.leaf.MEAN", 3)
+    commit = files.commit(CommitId((await synced(files, bucket)).id))
+    assert len(commit.record.leaves) > 1
+    want = list(expected_page([entry.key for entry in commit], prefix, delimiter))
+    got: list[bytes] = []
+    at: bytes | None = b""
+    while at is not None:
+        page = commit.page(prefix, delimiter, at, limit)
+        assert len(page.entries) + len(page.prefixes) <= limit
+        got += sorted([entry.key for entry in page.entries] + list(page.prefixes))
+        at = page.next
+    assert got == want
+
+
+def test_ranges_split_a_listing_without_gap_or_overlap() -> None:
+    source = random.Random(5)
+    letters = [bytes([n]) for n in b"a-/.b"]
+    keys = sorted({b"".join(source.choices(letters, k=source.randrange(1, 6))) for _ in range(300)})
+    common = sorted({key[: key.find(b"/") + 1] for key in keys if b"/" in key})
+    found = [
+        key
+        for one in ranges(b"", common)
+        for key in keys
+        if key.startswith(one.prefix) and key > one.after and (not one.before or key < one.before)
+    ]
+    assert found == keys
+    assert ranges(b"p/", []) == [Range(b"p/")]
+
+
+async def test_two_sources_make_one_namespace_and_the_first_wins(files: CatalogFiles, tmp_path: Path) -> None:
+    for folder, name in (("one", "x"), ("one", "sub/y"), ("two", "y"), ("two", "z")):
+        put(tmp_path / folder, name, f"{folder}/{name}".encode())
+    mappings = [
+        Mapping(b"", b"", FolderOrigin(DirectorySource(path=str(tmp_path / "one"))), b"1"),
+        Mapping(b"sub/", b"", FolderOrigin(DirectorySource(path=str(tmp_path / "two"))), b"2"),
+    ]
+    commit = files.commit(CommitId((await run_sync(files, mappings, None, 0, lambda *_: None)).id))
+    assert [entry.key for entry in commit] == [b"sub/y", b"sub/z", b"x"]
+    entry = commit.find(b"sub/y")
+    assert entry is not None
+    assert files.parts(entry.extent.segment).origin.endswith("/one")
