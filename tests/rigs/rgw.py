@@ -41,13 +41,19 @@ def missing() -> str:
 
 @contextlib.contextmanager
 def gateway(
-    folder: pathlib.Path, *, access_key: str = "forebay-test", secret_key: str = "forebay-test-secret", memory: int = 8 << 30
+    folder: pathlib.Path,
+    *,
+    access_key: str = "forebay-test",
+    secret_key: str = "forebay-test-secret",
+    memory: int = 8 << 30,
 ) -> Iterator[Gateway]:
     """`memory`: bytes the store may hold."""
     port = free_port()
     conf = _configured(folder, port, memory)
     with _Processes(folder, conf) as processes:
-        processes.once("monmaptool", "--create", "--fsid", _fsid(conf), "--addv", "a", _mon(conf), str(folder / "monmap"))
+        processes.once(
+            "monmaptool", "--create", "--fsid", _fsid(conf), "--addv", "a", _mon(conf), str(folder / "monmap")
+        )
         processes.once("ceph-mon", "--mkfs", "-i", "a", "--monmap", str(folder / "monmap"))
         processes.start("ceph-mon", "-i", "a", "-f")
         processes.once("ceph", "osd", "create")
@@ -141,7 +147,11 @@ class _Processes:
 
     def once(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
-            self._command(program, arguments), capture_output=True, timeout=DEADLINE_S, stdin=subprocess.DEVNULL, check=False
+            self._command(program, arguments),
+            capture_output=True,
+            timeout=DEADLINE_S,
+            stdin=subprocess.DEVNULL,
+            check=False,
         )
         if done.returncode:
             raise RuntimeError(f"{program} {arguments[0]}: {done.stderr.decode(errors='replace')[-500:]}")

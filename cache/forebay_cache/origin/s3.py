@@ -1,98 +1,120 @@
 """An S3 bucket as origin: obstore moves the bytes, aiobotocore does the rest.
 
-obstore costs 0.1-0.2 ms of CPU a GET against 0.7 ms, but rewrites some keys (empty, `.` and `..` components, characters it
-escapes); such keys go through aiobotocore, which sends them as they are.
+obstore costs 0.1-0.2 ms of CPU a GET against 0.7 ms, but cannot address some keys (empty, `.` and `..` components, control
+characters); those go through aiobotocore, which sends every key as it is.
 """
 
 import asyncio
 import random as randomness
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import obstore
 
 from forebay_cache.contract.config import Credentials, S3Source
-from forebay_cache.model.errors import OriginChanged, OriginError
+from forebay_cache.model.errors import OriginError, OriginMissing, OriginUnavailable
 from forebay_cache.origin.base import Body, Match, ObjectHead, OriginObject
 from forebay_cache.origin.limits import OriginLimits
-from forebay_cache.origin.retry import RetryBudget, wait_s
+from forebay_cache.origin.retry import Attempts, RetryBudget
+from forebay_cache.origin.s3answers import (
+    check_range,
+    checked,
+    head_of_boto,
+    head_of_rust,
+    listed,
+    ordered,
+    range_of_boto,
+    show,
+)
 from forebay_cache.origin.s3body import Answer, BotoAnswer, ResumingBody, RustAnswer
 from forebay_cache.origin.s3clients import S3Clients
 from forebay_cache.origin.s3errors import FOREIGN, origin_error
 
 T = TypeVar("T")
 PAGE = 1000
-_PLAIN = re.compile(rb"(?!/)(?!.*//)(?!(.*/)?\.\.?(/|$))[A-Za-z0-9!_.*'()=+@,:/-]+(?<!/)", re.DOTALL)
-_HEADERS = {
-    "ContentType": "content-type",
-    "ContentEncoding": "content-encoding",
-    "ContentDisposition": "content-disposition",
-    "ContentLanguage": "content-language",
-    "CacheControl": "cache-control",
-}
+PREFIXES = 1000
+PREFIX_PAGES = 10
+_PLAIN = re.compile(r"(?!.*(^|/)\.{0,2}(/|$))[^\x00-\x1f\x7f]+", re.DOTALL).fullmatch
+"""Keys that obstore sends unchanged; seen on a real store in tests/conformance/origin."""
 
 
 class S3Origin:
-    """Implements Origin. `random` is uniform in [0, 1)."""
+    """Implements Origin. An ETag or version always determines the bytes here. `random` is uniform in [0, 1)."""
 
-    strong = True  # an ETag and If-Match determine the bytes
+    strong = True
 
     def __init__(
         self,
         source: S3Source,
         credentials: Credentials | None = None,
         limits: OriginLimits | None = None,
+        now: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = randomness.random,
     ) -> None:
         self._bucket = source.bucket
         self._limits = limits or OriginLimits()
-        self._random = random
         self._clients = S3Clients(source, credentials, self._limits)
-        self._budget = RetryBudget()
+        self._budget = RetryBudget(self._limits.retry)
         self._gate = asyncio.Semaphore(self._limits.concurrency)
-        place = source.identity or f"{source.endpoint or 'aws'} {source.region}"
-        self.identity = f"s3 {place} {source.bucket}"
+        self._now = now
+        self._random = random
+        self.identity = identity_of(source)
 
     def __repr__(self) -> str:
         return f"<S3Origin {self.identity}>"
 
     async def head(self, key: bytes, match: Match = Match()) -> ObjectHead:
+        what = self._what(key)
+        name = _name(key, what)
+
         async def ask() -> ObjectHead:
             clients = await self._clients.get()
-            answer = await clients.control.head_object(Bucket=self._bucket, Key=key.decode(), **_conditions(match))
-            return _boto_head(key, answer, answer["ContentLength"])
+            answer = await clients.control.head_object(Bucket=self._bucket, Key=name, **_conditions(match))
+            return checked(head_of_boto(key, answer), match)
 
-        return _checked(await self._retried(ask, self._what(key)), match)
+        return await self._retried(ask, what, self._attempts())
 
     async def read(self, key: bytes, start: int, stop: int, match: Match = Match()) -> Body:
-        await self._gate.acquire()
+        what, attempts = self._what(key), self._attempts()
+        _name(key, what)
+
+        async def resume(received: int) -> Answer:
+            return await self._retried(lambda: self._get(key, start + received, stop, pinned), what, attempts)
+
+        await self._enter(attempts)
         try:
-            answer = await self._retried(lambda: self._get(key, start, stop, match), self._what(key))
+            answer = await self._retried(lambda: self._get(key, start, stop, match), what, attempts)
         except BaseException:
             self._gate.release()
             raise
-        failures = 0
-
-        async def reopen(received: int, error: OriginError) -> Answer | None:
-            nonlocal failures
-            failures += 1
-            if not await self._may_retry(failures, error):
-                return None
-            return await self._retried(lambda: self._get(key, start + received, stop, match), self._what(key))
-
-        return ResumingBody(answer, stop - start, self._limits.idle_s, reopen, self._gate.release)
+        found = answer.head.object
+        # what goes on later must be of the version that it began with, whatever the caller asked for
+        pinned = Match(found.etag, found.version, found.size)
+        return ResumingBody(answer, stop - start, attempts, resume, self._gate.release)
 
     async def prefixes(self, prefix: bytes, delimiter: bytes = b"/") -> list[bytes]:
-        page = await self._page(prefix, {"Delimiter": delimiter.decode()})
-        return sorted(found["Prefix"].encode() for found in page.get("CommonPrefixes", ()))
+        """Looks at 10 pages at most: a level may hold millions of keys before its first prefix."""
+        found: list[bytes] = []
+        more: dict[str, Any] = {"Delimiter": delimiter.decode()}
+        for _ in range(PREFIX_PAGES):
+            page = await self._page(prefix, more)
+            found += (entry["Prefix"].encode() for entry in page.get("CommonPrefixes", ()))
+            if not page.get("IsTruncated") or len(found) >= PREFIXES:
+                break
+            more["ContinuationToken"] = page["NextContinuationToken"]
+        return sorted(found)[:PREFIXES]
 
     async def list(self, prefix: bytes, start_after: bytes = b"") -> AsyncIterator[list[OriginObject]]:
-        more: dict[str, Any] = {"StartAfter": start_after.decode()} if start_after else {}
+        last = start_after
+        more: dict[str, Any] = {"StartAfter": _text(start_after, self.identity)} if start_after else {}
         while True:
             page = await self._page(prefix, more)
-            if found := page.get("Contents"):
-                yield [_listed(entry) for entry in found]
+            if found := ordered(listed(page), last):
+                last = found[-1].key
+                yield found
             if not page.get("IsTruncated"):
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
@@ -101,59 +123,88 @@ class S3Origin:
         await self._clients.aclose()
 
     async def _page(self, prefix: bytes, more: Mapping[str, Any]) -> Any:
+        what = f"listing {show(prefix)} of {self.identity}"
+        arguments = {"Bucket": self._bucket, "Prefix": _text(prefix, what), "MaxKeys": PAGE, **more}
+
         async def ask() -> Any:
             clients = await self._clients.get()
-            arguments = {"Bucket": self._bucket, "Prefix": prefix.decode(), "MaxKeys": PAGE, **more}
             return await clients.control.list_objects_v2(**arguments)
 
-        return await self._retried(ask, f"listing {prefix.decode()!r} of {self.identity}")
+        return await self._retried(ask, what, self._attempts())
 
     async def _get(self, key: bytes, start: int, stop: int, match: Match) -> Answer:
-        if _PLAIN.fullmatch(key):
-            return await self._get_plain(key, start, stop, match)
-        clients = await self._clients.get()
-        wanted = {"Range": f"bytes={start}-{stop - 1}"} if stop > start else {}
-        answer = await clients.control.get_object(Bucket=self._bucket, Key=key.decode(), **wanted, **_conditions(match))
-        return BotoAnswer(_checked(_boto_head(key, answer, _whole_size(answer)), match), answer["Body"])
+        name = key.decode()
+        get = self._get_by_rust if _PLAIN(name) else self._get_by_boto
+        answer, came = await get(name, (start, stop), match)
+        try:
+            checked(answer.head, match)
+            check_range(answer.head, came, (start, stop))
+        except OriginError:
+            await answer.aclose()
+            raise
+        return answer
 
-    async def _get_plain(self, key: bytes, start: int, stop: int, match: Match) -> Answer:
+    async def _get_by_rust(self, name: str, wanted: tuple[int, int], match: Match) -> tuple[Answer, tuple[int, int]]:
         clients = await self._clients.get()
-        options: Any = {"range": (start, stop)} if stop > start else {}
+        options: Any = {"range": wanted} if wanted[0] < wanted[1] else {}
         if match.version:
             options["version"] = match.version
         elif match.etag:
             options["if_match"] = f'"{match.etag}"'
-        result = await obstore.get_async(clients.bytes, key.decode(), options=options)
-        return RustAnswer(_checked(_rust_head(key, result), match), result)
+        result = await obstore.get_async(clients.bytes, name, options=options)
+        return RustAnswer(head_of_rust(name.encode(), result), result), result.range
 
-    async def _retried(self, call: Callable[[], Awaitable[T]], what: str) -> T:
-        """The only place that retries. Each try has the first byte's deadline."""
-        failures = 0
+    async def _get_by_boto(self, name: str, wanted: tuple[int, int], match: Match) -> tuple[Answer, tuple[int, int]]:
+        clients = await self._clients.get()
+        ranged = {"Range": f"bytes={wanted[0]}-{wanted[1] - 1}"} if wanted[0] < wanted[1] else {}
+        answer = await clients.control.get_object(Bucket=self._bucket, Key=name, **ranged, **_conditions(match))
+        return BotoAnswer(head_of_boto(name.encode(), answer), answer["Body"]), range_of_boto(answer)
+
+    async def _retried(self, call: Callable[[], Awaitable[T]], what: str, attempts: Attempts) -> T:
+        """The only place that retries calls; the clients' own retries are off."""
         while True:
             try:
-                async with asyncio.timeout(self._limits.first_byte_s):
-                    answer = await call()
-            except FOREIGN as exc:
-                error = origin_error(exc, what)
-                error.__cause__ = exc
+                return await self._tried(call, what, attempts)
             except OriginError as exc:
-                error = exc
-            else:
-                self._budget.earn()
-                return answer
-            failures += 1
-            if not await self._may_retry(failures, error):
-                raise error
+                wait = attempts.wait_s(exc)
+                if wait is None:
+                    raise
+            await asyncio.sleep(wait)
 
-    async def _may_retry(self, failures: int, error: OriginError) -> bool:
-        wait = wait_s(self._limits.retry, failures, error, self._random)
-        if wait is None or not self._budget.spend():
-            return False
-        await asyncio.sleep(wait)
-        return True
+    async def _tried(self, call: Callable[[], Awaitable[T]], what: str, attempts: Attempts) -> T:
+        try:
+            async with asyncio.timeout(attempts.first_byte_s()):
+                answer = await call()
+        except FOREIGN as exc:
+            raise origin_error(exc, what) from exc
+        attempts.succeeded()
+        return answer
+
+    async def _enter(self, attempts: Attempts) -> None:
+        try:
+            async with asyncio.timeout(attempts.left_s()):
+                await self._gate.acquire()
+        except TimeoutError as exc:
+            busy = f"all {self._limits.concurrency} reads allowed at once are under way"
+            raise OriginUnavailable(f"{self.identity}: {busy}") from exc
+
+    def _attempts(self) -> Attempts:
+        return Attempts(self._limits, self._budget, self._now, self._random)
 
     def _what(self, key: bytes) -> str:
-        return f"object {key.decode(errors='replace')!r} of {self.identity}"
+        return f"object {show(key)} of {self.identity}"
+
+
+def identity_of(source: S3Source) -> str:
+    """Canonical, so that two ways to write one endpoint are one origin."""
+    if source.identity:
+        return f"s3 {source.identity} {source.bucket}"
+    if source.endpoint is None:
+        return f"s3 aws {source.region} {source.bucket}"
+    url = urlsplit(source.endpoint)
+    port = "" if url.port in (None, {"http": 80, "https": 443}.get(url.scheme)) else f":{url.port}"
+    place = f"{url.scheme}://{url.hostname}{port}{url.path.rstrip('/')}"
+    return f"s3 {place} {source.region} {source.bucket}"
 
 
 def _conditions(match: Match) -> dict[str, str]:
@@ -162,54 +213,14 @@ def _conditions(match: Match) -> dict[str, str]:
     return {"IfMatch": f'"{match.etag}"'} if match.etag else {}
 
 
-def _checked(head: ObjectHead, match: Match) -> ObjectHead:
-    """Some stores ignore If-Match: what came is compared as well."""
-    found = head.object
-    if match.etag and found.etag and found.etag != match.etag:
-        raise OriginChanged(f"object {found.key.decode(errors='replace')!r}: ETag is {found.etag}, not {match.etag}")
-    if match.size is not None and found.size != match.size:
-        raise OriginChanged(f"object {found.key.decode(errors='replace')!r}: {found.size} bytes, not {match.size}")
-    return head
+def _name(key: bytes, what: str) -> str:
+    if not key:
+        raise OriginMissing(f"{what}: no S3 object has an empty key")
+    return _text(key, what)
 
 
-def _listed(entry: Mapping[str, Any]) -> OriginObject:
-    return OriginObject(
-        entry["Key"].encode(), entry["Size"], _milliseconds(entry["LastModified"]), entry.get("ETag", "").strip('"')
-    )
-
-
-def _boto_head(key: bytes, answer: Mapping[str, Any], size: int) -> ObjectHead:
-    version = answer.get("VersionId")
-    found = OriginObject(
-        key,
-        size,
-        _milliseconds(answer["LastModified"]),
-        answer.get("ETag", "").strip('"'),
-        None if version == "null" else version,
-    )
-    headers = {ours: answer[theirs] for theirs, ours in _HEADERS.items() if answer.get(theirs)}
-    meta = {f"x-amz-meta-{name.lower()}": value for name, value in answer.get("Metadata", {}).items()}
-    return ObjectHead(found, headers | meta)
-
-
-def _rust_head(key: bytes, result: Any) -> ObjectHead:
-    meta = result.meta
-    etag = (meta["e_tag"] or "").strip('"')
-    found = OriginObject(key, meta["size"], _milliseconds(meta["last_modified"]), etag, meta["version"])
-    named = {name.lower(): value for name, value in result.attributes.items()}
-    headers = {
-        name if name in _HEADERS.values() else f"x-amz-meta-{name}": value for name, value in named.items() if value
-    }
-    return ObjectHead(found, headers)
-
-
-def _whole_size(answer: Mapping[str, Any]) -> int:
-    """Of the object, from Content-Range where only a part of it comes."""
-    if total := answer.get("ContentRange", "").rpartition("/")[2]:
-        return int(total)
-    return int(answer["ContentLength"])
-
-
-def _milliseconds(moment: Any) -> int:
-    """Whole seconds: a listing may know more than a header does, and both must agree."""
-    return int(moment.timestamp()) * 1000
+def _text(key: bytes, what: str) -> str:
+    try:
+        return key.decode()
+    except UnicodeDecodeError as exc:
+        raise OriginMissing(f"{what}: not UTF-8, so no S3 object has this key") from exc

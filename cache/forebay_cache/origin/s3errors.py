@@ -1,4 +1,8 @@
-"""What an S3 store's refusals mean: tables from foreign errors to ours, used at this edge only."""
+"""What an S3 store's refusals mean: tables from foreign errors to ours, used at this edge only.
+
+A 404 makes a part gone for good, so nothing else may be taken for one: the status is read from its fixed place in obstore's
+text, never from where a key could show up.
+"""
 
 import re
 
@@ -18,25 +22,28 @@ BY_CODE: dict[str, type[OriginError]] = {
     "NoSuchKey": OriginMissing,
     "NoSuchBucket": OriginMissing,
     "NoSuchVersion": OriginMissing,
-    "NotFound": OriginMissing,
+    "KeyTooLongError": OriginMissing,
+    "InvalidObjectName": OriginMissing,
     "PreconditionFailed": OriginChanged,
-    "AccessDenied": OriginDenied,
-    "InvalidAccessKeyId": OriginDenied,
-    "SignatureDoesNotMatch": OriginDenied,
-    "ExpiredToken": OriginDenied,
-    "InvalidToken": OriginDenied,
-    "Forbidden": OriginDenied,
+    "InvalidRange": OriginChanged,  # we only ask for bytes that a commit says are there
+    "RequestTimeout": OriginUnavailable,  # a 400, unlike the others
     "SlowDown": OriginThrottled,
     "Throttling": OriginThrottled,
+    "ThrottlingException": OriginThrottled,
+    "RequestLimitExceeded": OriginThrottled,
+    "BandwidthLimitExceeded": OriginThrottled,
     "TooManyRequests": OriginThrottled,
 }
 BY_STATUS: dict[int, type[OriginError]] = {
-    301: OriginMissing,  # the bucket is in another region
-    400: OriginDenied,
+    301: OriginDenied,  # the bucket is in another region: configuration, and by no means gone
+    307: OriginUnavailable,
+    400: OriginDenied,  # malformed or expired credentials, wrong region
     401: OriginDenied,
     403: OriginDenied,
     404: OriginMissing,
+    405: OriginMissing,  # the version is a delete marker
     412: OriginChanged,
+    416: OriginChanged,
     429: OriginThrottled,
     503: OriginThrottled,
 }
@@ -49,37 +56,35 @@ BY_CLASS: dict[type[BaseException], type[OriginError]] = {
     PartialCredentialsError: OriginDenied,
 }
 FOREIGN = (rust.BaseError, BotoCoreError, ClientError, OSError, TimeoutError)
-"""All that may come out of a call to the store."""
+"""All that may come out of a call to the store. obstore's "not found" is a FileNotFoundError, an OSError."""
 
+_ANSWER = re.compile(r"Server returned non-2xx status code: (\d{3})(.*)", re.DOTALL)
 _CODE = re.compile(r"<Code>(\w+)</Code>")
-_STATUS = re.compile(r"\b(?:status|code)\W{0,3}(\d{3})\b", re.IGNORECASE)
+_HINTS = {301: ": the bucket is in another region", 416: ": it is smaller than it was"}
 
 
 def origin_error(exc: BaseException, what: str) -> OriginError:
-    """Our error for a foreign one; `what` names the object and the store. Never holds a header or a key."""
-    kind, reason = _meaning(exc)
+    """Our error for a foreign one; `what` names the object and the store. Never holds a header or a secret."""
+    kind, reason = _client_error(exc) if isinstance(exc, ClientError) else _transport_error(exc)
     return kind(f"{what}: {reason}")
 
 
-def _meaning(exc: BaseException) -> tuple[type[OriginError], str]:
-    if isinstance(exc, ClientError):
-        return _client_error(exc)
-    if kind := BY_CLASS.get(type(exc)):
-        return kind, _reason(exc)
-    text = str(exc)
-    code, status = _CODE.search(text), _STATUS.search(text)
-    if code and code[1] in BY_CODE:
-        return BY_CODE[code[1]], code[1]
-    if status:
-        return BY_STATUS.get(int(status[1]), OriginUnavailable), f"HTTP {status[1]}"
-    return OriginUnavailable, _reason(exc)
-
-
 def _client_error(exc: ClientError) -> tuple[type[OriginError], str]:
-    error = exc.response.get("Error", {})
-    status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    code = str(error.get("Code", status))
-    return BY_CODE.get(code) or BY_STATUS.get(status, OriginUnavailable), f"{code} (HTTP {status})"
+    code = str(exc.response.get("Error", {}).get("Code", ""))
+    return _answered(exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0), code)
+
+
+def _transport_error(exc: BaseException) -> tuple[type[OriginError], str]:
+    if answer := _ANSWER.search(str(exc)):
+        code = _CODE.search(answer[2])
+        return _answered(int(answer[1]), code[1] if code else "")
+    return BY_CLASS.get(type(exc), OriginUnavailable), _reason(exc)
+
+
+def _answered(status: int, code: str) -> tuple[type[OriginError], str]:
+    kind = BY_CODE.get(code) or BY_STATUS.get(status, OriginUnavailable)
+    named = "" if code == str(status) else code
+    return kind, f"{named} (HTTP {status}){_HINTS.get(status, '')}".lstrip()
 
 
 def _reason(exc: BaseException) -> str:
