@@ -81,7 +81,7 @@ FENCES = {
     "httptools": ("forebay_cache/serve/",),
     "crc32c": ("forebay_cache/store/", "forebay_cache/catalog/"),
     "diskcache": ("forebay_cache/serve/", "forebay_cache/origin/", "forebay_cache/read/"),
-    "pydantic": ("forebay_cache/contract/", "forebay_cache/member/", "forebay_operator/"),
+    "pydantic": ("forebay_cache/contract/", "forebay_cache/member/", "forebay_cache/main/", "forebay_operator/"),
 }
 
 

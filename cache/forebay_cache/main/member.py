@@ -21,8 +21,8 @@ from forebay_cache.member.registry import Registry
 from forebay_cache.member.syncs import Syncs
 from forebay_cache.read.reader import ChunkReader
 from forebay_cache.serve.admin import start_admin
-from forebay_cache.serve.face import start_s3
 from forebay_cache.serve.node import start_node_socket
+from forebay_cache.serve.server import start_s3
 from forebay_cache.store.disk import DiskStore
 from forebay_cache.store.ledger import Limits
 from forebay_cache.telemetry import Telemetry, configure_logging
@@ -61,7 +61,13 @@ async def serve(config: MemberConfig, boot_id: str, parts: Parts, reader: ChunkR
     if state:
         parts.registry.apply(state)
     backend = MemberBackend(Identity(config.cluster_uid, boot_id, own), parts, telemetry.exposition)
-    raise NotImplementedError(backend, start_admin, start_s3, start_node_socket)
+    s3 = await start_s3(reader, parts.registry, host=config.host, port=config.data_port, metrics=telemetry)
+    stack.push_async_callback(s3.aclose)
+    if config.node_socket:
+        node = await start_node_socket(config.node_socket, reader, parts.catalog, telemetry)
+        stack.push_async_callback(node.aclose)
+    admin = await start_admin(backend, host=config.host, port=config.admin_port, tls_dir=config.admin_tls)
+    stack.push_async_callback(admin.aclose)
 
 
 def configure(config: MemberConfig, options: argparse.Namespace) -> MemberConfig:

@@ -5,6 +5,9 @@ from typing import Protocol
 from forebay_cache.contract.admin import CommitList, DiffReport, MemberReport, SyncReport, SyncRequest
 from forebay_cache.contract.config import ClusterState
 
+SERVER_NAME = "member.forebay"
+"""In every member's admin certificate: members are called by address and checked by this; each cluster has its own CA."""
+
 
 class Member(Protocol):
     """One member's admin API. Raises MemberError, MemberUnavailable; every call ends within its own deadline (5 s)."""

@@ -1,0 +1,117 @@
+"""Documents that members read: their configuration, and the state of the cluster. Pure."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from forebay_cache.contract.config import (
+    AccessKey,
+    ClusterState,
+    Credentials,
+    DatasetState,
+    DirectorySource,
+    MemberConfig,
+    S3Source,
+    Source,
+)
+from forebay_operator.api import v1alpha1 as api
+from forebay_operator.api.fields import whole_bytes
+from forebay_operator.desired import names, workload
+from forebay_operator.model import Manifest, Object
+
+CONFIG_FILE = "member.json"
+STATE_FILE = "state.json"
+CATALOG_SHARE = 20
+"""One part in this many of the capacity is left to the catalog and what else is on the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """Keys of a Dataset's sources, by source name; a source without is read by the members' own identity."""
+
+    credentials: Mapping[str, Credentials]
+
+
+def config_map(owner: Object, spec: api.CacheClusterSpec) -> Manifest:
+    namespace, cluster = owner["metadata"]["namespace"], owner["metadata"]["name"]
+    capacity = whole_bytes(spec.storage.capacity)
+    document = MemberConfig(
+        cluster=f"{namespace}/{cluster}",
+        cluster_uid=owner["metadata"]["uid"],
+        store_path=f"{workload.DATA_DIR}/store",
+        catalog_path=f"{workload.DATA_DIR}/catalog",
+        capacity_bytes=capacity - capacity // CATALOG_SHARE,
+        high_watermark_percent=spec.high_watermark_percent,
+        low_watermark_percent=spec.low_watermark_percent,
+        eviction=spec.eviction,
+        data_port=spec.s3.port,
+        admin_port=api.ADMIN_PORT,
+        admin_tls=workload.TLS_DIR,
+        node_socket=workload.NODE_SOCKET,
+        state_path=f"{workload.STATE_DIR}/{STATE_FILE}",
+    )
+    key = names.config(namespace, cluster)
+    return Manifest(key, names.owned(key, owner, cluster, data={CONFIG_FILE: document.model_dump_json(indent=1)}))
+
+
+def state_secret(owner: Object, state: ClusterState) -> Manifest:
+    key = names.state(owner["metadata"]["namespace"], owner["metadata"]["name"])
+    data = {STATE_FILE: base64.b64encode(state.model_dump_json().encode()).decode()}
+    return Manifest(key, names.owned(key, owner, owner["metadata"]["name"], type="Opaque", data=data))
+
+
+def read_state(secret: Object | None) -> ClusterState | None:
+    """What `state_secret` wrote; None if there is none, or nobody can read it."""
+    data = (secret or {}).get("data", {}).get(STATE_FILE)
+    if not data:
+        return None
+    try:
+        return ClusterState.model_validate_json(base64.b64decode(data))
+    except ValueError:
+        return None
+
+
+def cluster_state(cluster_uid: str, datasets: Sequence[DatasetState], before: ClusterState | None) -> ClusterState:
+    """The state members should have. Its version rises exactly when its content changes."""
+    version = before.version if before else 0
+    state = ClusterState(version=version, cluster_uid=cluster_uid, datasets=tuple(datasets))
+    return state if state == before else state.model_copy(update={"version": version + 1})
+
+
+def dataset_state(dataset: api.Dataset, uid: str, keys: AccessKey | None, origins: Origins) -> DatasetState:
+    status, spec = dataset.status, dataset.spec
+    head = served_head(dataset)
+    return DatasetState(
+        uid=uid,
+        namespace=dataset.metadata.namespace or "default",
+        name=dataset.metadata.name,
+        bucket=bucket(dataset),
+        anonymous=spec.s3.access == "Anonymous",
+        access_keys=(keys,) if keys else (),
+        sources=tuple(_source(source, origins.credentials.get(source.name)) for source in spec.sources),
+        head=head,
+        retained=tuple(commit.id for commit in status.commits if commit.id != head),
+    )
+
+
+def bucket(dataset: api.Dataset) -> str:
+    return dataset.spec.s3.bucket or dataset.metadata.name
+
+
+def served_head(dataset: api.Dataset) -> str | None:
+    """The commit readers see: the pinned one if it is there, else the newest."""
+    version, status = dataset.spec.version, dataset.status
+    if version.mode == "Pinned":
+        return version.commit if version.commit in {commit.id for commit in status.commits} else None
+    return status.head.commit if status.head else None
+
+
+def _source(source: api.Source, credentials: Credentials | None) -> Source:
+    s3, directory = source.s3, source.directory
+    return Source(
+        name=source.name,
+        path=source.path,
+        s3=S3Source(**s3.model_dump()) if s3 else None,
+        directory=DirectorySource(**directory.model_dump()) if directory else None,
+        credentials=credentials,
+    )

@@ -1,0 +1,217 @@
+"""What a reconcile saw, as status documents. Pure; times are RFC 3339 text.
+
+Conditions at once; counters only when they moved by a hundredth, so that with no traffic nothing is written.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from forebay_cache.contract.admin import DatasetReport
+from forebay_operator.api import conditions as words
+from forebay_operator.api import v1alpha1 as api
+from forebay_operator.api.fields import Condition
+from forebay_operator.apply import Outcome
+from forebay_operator.desired import documents, names
+from forebay_operator.observe import DatasetFacts, Facts, MemberFacts
+
+STEP = 100
+"""A counter is written anew when it moved by one part in this many of its whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Now, as status documents write it."""
+
+    text: str
+
+
+def cluster_status(facts: Facts, outcome: Outcome, moment: Moment) -> api.CacheClusterStatus:
+    assert facts.model is not None
+    before = facts.model.status
+    members = tuple(_member(one, before.members, facts.model) for one in facts.members)
+    ready = sum(one.ready for one in members)
+    conditions = _cluster_conditions(facts, outcome, ready)
+    generation = facts.model.metadata.generation or 0
+    return api.CacheClusterStatus(
+        observed_generation=generation,
+        replicas=len(members),
+        ready_replicas=ready,
+        selector=f"{names.CLUSTER_LABEL}={facts.key.name}",
+        endpoint=_endpoint(facts),
+        capacity=_capacity(facts.members, members) or before.capacity,
+        members=members,
+        conditions=words.merged(before.conditions, conditions, moment.text, generation),
+    )
+
+
+def dataset_status(
+    facts: Facts, dataset: DatasetFacts, sync: api.SyncStatus | None, moment: Moment, *, taken: bool
+) -> api.DatasetStatus:
+    """`taken`: another, older Dataset of the cluster has the bucket's name."""
+    model = dataset.model
+    generation = model.metadata.generation or 0
+    conditions = _dataset_conditions(facts, dataset, sync, taken=taken)
+    keys = model.spec.s3.access == "Keys"
+    return model.status.model_copy(
+        update={
+            "observed_generation": generation,
+            "bucket": documents.bucket(model),
+            "secret_name": names.keys(facts.key.namespace, model.metadata.name).name if keys else None,
+            "sync": sync,
+            "cached": _cached(facts, dataset) or model.status.cached,
+            "conditions": words.merged(model.status.conditions, conditions, moment.text, generation),
+        }
+    )
+
+
+def _cluster_conditions(facts: Facts, outcome: Outcome, ready: int) -> Sequence[Condition]:
+    assert facts.model is not None
+    spec, table = facts.model.spec, words.CACHE_CLUSTER
+    storage = spec.storage
+    kept = "Claim" if storage.claim else "HostPath" if storage.host_path else "EmptyDir"
+    if outcome.reason != "UpToDate":
+        readiness = words.condition(table, words.READY, "NotApplied", outcome.message)
+    elif not spec.replicas:
+        readiness = words.condition(table, words.READY, "NoMembers")
+    elif ready < spec.replicas:
+        waiting = "; ".join(f"{one.pod}: {one.message}" for one in facts.members if one.message)
+        readiness = words.condition(table, words.READY, "MembersUnready", waiting)
+    else:
+        readiness = words.condition(table, words.READY, "AllMembersReady")
+    return (
+        readiness,
+        words.condition(table, words.APPLIED, outcome.reason, outcome.message),
+        words.condition(table, words.CACHE_PERSISTENT, kept),
+        words.condition(table, words.PRIVILEGES_SUFFICE, "HostPath" if storage.host_path else "Restricted"),
+        words.condition(table, words.SUSPENDED, "Asked" if spec.suspend else "Active"),
+    )
+
+
+def _dataset_conditions(
+    facts: Facts, dataset: DatasetFacts, sync: api.SyncStatus | None, *, taken: bool
+) -> Sequence[Condition]:
+    table, model = words.DATASET, dataset.model
+    found = "Found" if facts.object else "ClusterMissing"
+    pinned = model.spec.version.mode == "Pinned"
+    pin = ("Kept" if documents.served_head(model) else "PinMissing") if pinned else "NotPinned"
+    origin, why = _origin(facts, dataset)
+    made = [
+        _dataset_ready(facts, dataset, taken=taken),
+        words.condition(table, words.CLUSTER_FOUND, found),
+        _credentials(dataset),
+        words.condition(table, words.ORIGIN_REACHABLE, origin, why),
+        words.condition(table, words.SYNCED, *_synced(facts, dataset, sync)),
+        words.condition(table, words.BUCKET_UNIQUE, "BucketTaken" if taken else "Unique"),
+        words.condition(table, words.PIN_KEPT, pin),
+        words.condition(table, words.SUSPENDED, "Asked" if model.spec.suspend else "Active"),
+    ]
+    return [*made, *_mountable(dataset)]
+
+
+def _dataset_ready(facts: Facts, dataset: DatasetFacts, *, taken: bool) -> Condition:
+    table, model = words.DATASET, dataset.model
+    name = model.spec.cluster_ref.name
+    if facts.object is None:
+        message = f"there is no CacheCluster {facts.key.namespace}/{name}: apply one"
+        return words.condition(table, words.READY, "ClusterMissing", message)
+    if taken:
+        return words.condition(table, words.READY, "BucketTaken")
+    if model.spec.version.mode == "Pinned" and documents.served_head(model) is None:
+        return words.condition(table, words.READY, "PinMissing")
+    if not any(member.ready for member in facts.members):
+        return words.condition(table, words.READY, "MembersUnready")
+    served = any(one.head for member in facts.members if member.report for one in _of(member, dataset.uid))
+    return words.condition(table, words.READY, "Readable" if served else "NeverSynced")
+
+
+def _credentials(dataset: DatasetFacts) -> Condition:
+    table = words.DATASET
+    if dataset.missing:
+        return words.condition(table, words.CREDENTIALS_VALID, *dataset.missing)
+    report = dataset.sync
+    if report and report.state == "Failed" and report.reason == "OriginDenied":
+        return words.condition(table, words.CREDENTIALS_VALID, "OriginDenied", report.message)
+    return words.condition(table, words.CREDENTIALS_VALID, "Given" if dataset.credentials else "OwnIdentity")
+
+
+def _origin(facts: Facts, dataset: DatasetFacts) -> tuple[str, str]:
+    report = dataset.sync
+    if report and report.state == "Failed":
+        known = report.reason in words.DATASET[words.ORIGIN_REACHABLE]
+        unavailable = report.reason in ("OriginThrottled", "OriginBadAnswer")
+        if known or unavailable:
+            return report.reason if known else "OriginUnavailable", report.message
+    asked = report is not None and report.state == "Succeeded"
+    return ("Reachable", "") if asked or dataset.model.status.head else ("Unknown", "")
+
+
+def _synced(facts: Facts, dataset: DatasetFacts, sync: api.SyncStatus | None) -> tuple[str, str]:
+    report, table = dataset.sync, words.DATASET[words.SYNCED]
+    if report and report.state == "Failed":
+        return report.reason if report.reason in table else "Failed", report.message
+    if dataset.model.status.head:
+        return "Succeeded", ""
+    if report and report.state == "Running":
+        return "Running", ""
+    if not any(member.ready for member in facts.members):
+        return "MembersUnready", ""
+    return "NeverSynced", ""
+
+
+def _mountable(dataset: DatasetFacts) -> Sequence[Condition]:
+    commit = dataset.sync.commit if dataset.sync else None
+    if commit is None:
+        before = [one for one in dataset.model.status.conditions if one.type == words.KEYS_MOUNTABLE]
+        return [words.condition(words.DATASET, one.type, one.reason, one.message) for one in before]
+    if not commit.unmountable:
+        return [words.condition(words.DATASET, words.KEYS_MOUNTABLE, "AllMountable")]
+    message = f"{commit.unmountable} keys cannot be file names, among them {', '.join(commit.unmountable_first)}"
+    return [words.condition(words.DATASET, words.KEYS_MOUNTABLE, "KeysNotMountable", message[:1000])]
+
+
+def _member(one: MemberFacts, before: Sequence[api.MemberStatus], model: api.CacheCluster) -> api.MemberStatus:
+    old = next((status for status in before if status.name == one.pod), None)
+    used = one.report.used_bytes if one.report else (old.used_bytes if old else 0)
+    whole = one.report.capacity_bytes if one.report else 0
+    return api.MemberStatus(
+        name=one.pod,
+        member_id=one.report.member if one.report else (old.member_id if old else ""),
+        ready=one.ready,
+        restarts=one.restarts,
+        used_bytes=calm(used, old.used_bytes if old else None, whole),
+        message="" if one.ready else one.message,
+    )
+
+
+def _capacity(seen: Sequence[MemberFacts], members: Sequence[api.MemberStatus]) -> api.Capacity | None:
+    reports = [one.report for one in seen if one.report]
+    if not reports:
+        return None
+    return api.Capacity(total=sum(one.capacity_bytes for one in reports), used=sum(one.used_bytes for one in members))
+
+
+def _cached(facts: Facts, dataset: DatasetFacts) -> api.Cached | None:
+    rows = [row for member in facts.members if member.report for row in _of(member, dataset.uid)]
+    head = dataset.model.status.head
+    if not rows or head is None:
+        return None
+    before = dataset.model.status.cached
+    size = calm(sum(row.cached_bytes for row in rows), before.bytes if before else None, head.bytes)
+    return api.Cached(bytes=size, percent=min(100, size * 100 // head.bytes) if head.bytes else 100)
+
+
+def _of(member: MemberFacts, uid: str) -> Sequence[DatasetReport]:
+    return [row for row in member.report.datasets if row.uid == uid] if member.report else ()
+
+
+def calm(value: int, before: int | None, whole: int) -> int:
+    """`before`, unless `value` is a STEP of the whole away from it, or at an end."""
+    if before is None or value in (0, whole) or abs(value - before) * STEP >= max(whole, 1):
+        return value
+    return before
+
+
+def _endpoint(facts: Facts) -> str | None:
+    assert facts.model is not None
+    address = next((one.address for one in facts.members if one.ready), None)
+    return f"http://{address}:{facts.model.spec.s3.port}" if address else facts.model.status.endpoint
