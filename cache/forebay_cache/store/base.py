@@ -1,10 +1,10 @@
 """What every store can do. Conformance checks: tests/conformance/store."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from forebay_cache.model.ids import ChunkId, MemberId
+from forebay_cache.model.ids import ChunkId, MemberId, SegmentId
 
 
 class Lease(Protocol):
@@ -67,6 +67,14 @@ class Problem:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What some segments use: chunks, complete or partial, and bytes of disk."""
+
+    chunks: int
+    bytes: int
+
+
 class Store(Protocol):
     @property
     def member(self) -> MemberId: ...
@@ -91,6 +99,9 @@ class Store(Protocol):
 
     def evict(self, chunk: ChunkId) -> bool: ...
     def stats(self) -> StoreStats: ...
+    def usage(self, segments: Collection[SegmentId]) -> Usage:
+        """What is here of `segments`. Some 0.1 us a chunk of the whole store: for reports, not for reads."""
+        ...
 
     def check(self, *, verify: bool = True) -> list[Problem]:
         """Audits disk against index, presence and (if `verify`) every checksum. [] is a clean store. Blocking."""
