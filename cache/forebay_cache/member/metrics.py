@@ -1,6 +1,7 @@
 """Shows a member's plain counters as the metrics of contract/metrics.py, when somebody scrapes."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from forebay_cache.contract import metrics
 from forebay_cache.member.backend import Parts
@@ -31,14 +32,22 @@ STORE: Mapping[metrics.Metric, Callable[[StoreStats], int]] = {
 def show(telemetry: Telemetry, parts: Parts) -> None:
     """Every value is read from where it is counted; nothing is counted twice."""
     for metric, name in READ.items():
-        telemetry.show(metric, lambda name=name: {(): getattr(parts.counters, name)})  # type: ignore[misc, arg-type]  # bound now
+        telemetry.show(metric, partial(_counter, parts, name))
     for metric, of_origin in ORIGIN.items():
-        telemetry.show(metric, lambda of=of_origin: _by_origin(parts, of))  # type: ignore[misc, arg-type]  # bound now
+        telemetry.show(metric, partial(_by_origin, parts, of_origin))
     for metric, of_store in STORE.items():
-        telemetry.show(metric, lambda of=of_store: {(): of(parts.store.stats())})  # type: ignore[misc, arg-type]  # bound now
+        telemetry.show(metric, partial(_of_store, parts, of_store))
     telemetry.show(metrics.STORE_CHUNKS, lambda: _chunks(parts.store.stats()))
     telemetry.show(metrics.DATASET_FILES, lambda: _heads(parts, lambda files, _: files))
     telemetry.show(metrics.DATASET_BYTES, lambda: _heads(parts, lambda _, size: size))
+
+
+def _counter(parts: Parts, name: str) -> dict[Labels, float]:
+    return {(): getattr(parts.counters, name)}
+
+
+def _of_store(parts: Parts, of: Callable[[StoreStats], int]) -> dict[Labels, float]:
+    return {(): of(parts.store.stats())}
 
 
 def _by_origin(parts: Parts, of: Callable[[OriginCounters], int]) -> dict[Labels, float]:

@@ -1,7 +1,7 @@
 """One GET into one chunk: origin -> whole blocks -> Fill. The only place where cold bytes pass through Python."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
 from contextlib import aclosing
 
@@ -30,11 +30,14 @@ async def open_body(origin: Origin, job: Job) -> Body:
         ) from exc
 
 
-async def copy_body(body: Body, job: Job, fill: Fill, pool: Executor, written: Callable[[], None]) -> int:
+async def copy_body(
+    body: Body, job: Job, fill: Fill, pool: Executor, written: Callable[[], None]
+) -> AsyncGenerator[int, None]:
     """Writes the body into the fill at the job's place, padded with zeros to whole blocks; calls `written` after each
-    write. -> bytes received. On an error or cancellation the blocks already written stay, and are right."""
+    write; yields the size of each buffer that came. On an error or cancellation the blocks already written stay, and are
+    right."""
     loop = asyncio.get_running_loop()
-    at, size, pending, limit = job.start, 0, bytearray(), FIRST_WRITE
+    at, pending, limit = job.start, bytearray(), FIRST_WRITE
 
     async def put(data: bytes | bytearray) -> None:
         nonlocal at
@@ -46,7 +49,7 @@ async def copy_body(body: Body, job: Job, fill: Fill, pool: Executor, written: C
     async with aclosing(body):
         async for buffer in body:
             pending += buffer
-            size += len(buffer)
+            yield len(buffer)
             if len(pending) >= limit:
                 whole = len(pending) // BLOCK_SIZE * BLOCK_SIZE
                 head, pending = pending[:whole], pending[whole:]
@@ -54,7 +57,6 @@ async def copy_body(body: Body, job: Job, fill: Fill, pool: Executor, written: C
                 limit = NEXT_WRITE
     if pending:
         await put(pending + bytes(-len(pending) % BLOCK_SIZE))
-    return size
 
 
 async def _finish(future: "asyncio.Future[None]") -> None:

@@ -78,13 +78,16 @@ class Flights:
 
     async def _landing(self, chunk: ChunkId, length: int, flight: Flight) -> None:
         await flight.settle()
-        if not flight.empty or chunk not in self._table or self._table[chunk].result() is not flight:
-            return  # somebody came aboard meanwhile and will land it, or another landing has
-        if not flight.fill.missing(0, length):
+        if flight.empty and self._flies(chunk, flight) and not flight.fill.missing(0, length):
             await self._complete(flight)
-        if flight.empty:
+        # looked at anew after each wait: somebody may have come aboard, who will land it, or another landing has
+        if flight.empty and self._flies(chunk, flight):
             del self._table[chunk]
             flight.fill.close()
+
+    def _flies(self, chunk: ChunkId, flight: Flight) -> bool:
+        opening = self._table.get(chunk)
+        return opening is not None and opening.done() and opening.result() is flight
 
     async def _complete(self, flight: Flight) -> None:
         if flight.completed:

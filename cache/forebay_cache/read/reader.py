@@ -144,7 +144,9 @@ class ChunkReader:
             body = await open_body(self._origin(job.origin), job)
             if self._catalog.headers(job.segment, job.part.index) is None:
                 self._catalog.record_headers(job.segment, job.part.index, body.head.headers)
-            counters.bytes += await copy_body(body, job, fill, self._pool, written)
+            async with aclosing(copy_body(body, job, fill, self._pool, written)) as received:
+                async for size in received:
+                    counters.bytes += size  # as they come: a job whose last byte was read may be cancelled at once
         except PartGone as exc:
             self._gone.note(job, exc)
             raise

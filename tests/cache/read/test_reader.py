@@ -305,3 +305,27 @@ async def test_a_sequential_reader_is_fetched_ahead_of(house: House) -> None:
     while len(house.origin.reads) < 3:
         await asyncio.sleep(0)
     assert house.origin.reads[2][1] == 2 * CHUNK_SIZE
+
+
+async def test_readers_coming_and_leaving_at_random_leave_a_clean_store(house: House) -> None:
+    seed = random.SystemRandom().randrange(1 << 32)
+    print("seed", seed)
+    source = random.Random(seed)
+
+    async def one() -> None:
+        segment = source.choice([BIG, SMALL])
+        start = source.randrange(TABLES[segment].size)
+        extent = Extent(segment, start, source.randrange(1, min(3_000_000, TABLES[segment].size - start + 1)))
+        assert await house.read(extent) == house.expected(extent)
+
+    for _ in range(60):
+        tasks = [asyncio.ensure_future(one()) for _ in range(source.randrange(1, 6))]
+        for _ in range(source.randrange(20)):
+            await asyncio.sleep(0)
+        for task in tasks:
+            if source.random() < 0.4:
+                task.cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            assert result is None or isinstance(result, asyncio.CancelledError)
+        if source.random() < 0.5:
+            house.store.evict(ChunkId(source.choice([BIG, SMALL]), source.randrange(3)))
