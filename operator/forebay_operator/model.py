@@ -128,3 +128,13 @@ class MemberUnavailable(MemberError):
     """A member did not answer in time."""
 
     retry = True
+
+
+class StateInUse(OperatorError):
+    """Another `forebay up` holds the state directory."""
+
+
+class NotReady(OperatorError):
+    """What was waited for did not come in time; it may still come."""
+
+    retry = True

@@ -35,6 +35,12 @@ class DeadlineExceeded(ForebayError):
     retry = True
 
 
+class MemberUnreachable(ForebayError):
+    """No member answered where one was said to be, or it is not well (5xx). Retry."""
+
+    retry = True
+
+
 class OriginError(ForebayError):
     """Something about the origin. Raised as one of its subclasses."""
 
@@ -126,6 +132,10 @@ class SignatureExpired(AccessDenied):
 
 class ClockSkewed(AccessDenied):
     """The request's date is further from this clock than the protocol allows."""
+
+
+class TargetInUse(ForebayError):
+    """A mount's target is busy, not empty, or another commit is mounted there."""
 
 
 class MountUnsupported(ForebayError):

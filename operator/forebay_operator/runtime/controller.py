@@ -58,16 +58,13 @@ class Runtime:
     def __init__(self, kube: Kube, settings: Settings) -> None:
         self._kube = kube
         self._settings = settings
-        self._processes = Processes(settings.state / "processes")
+        self.processes = Processes(settings.state / "processes")
         self._wake = asyncio.Event()
         self._objects: Mapping[Key, Object] = {}
         self._pods: dict[Key, tuple[Pod, asyncio.Task[None]]] = {}
         self._written: dict[Key, object] = {}
 
     async def run(self) -> None:
-        ended = await self._processes.end_orphans()
-        if ended:
-            log.info("ended processes of an earlier run pids=%s", ended)
         async with asyncio.TaskGroup() as group:
             for kind in KINDS.values():
                 group.create_task(self._follow(kind))
@@ -123,7 +120,7 @@ class Runtime:
         address = free_address(f"{state}/{key}", container_ports(obj))
         place = Place(address, str(directory.root), self._settings.environment)
         settings = self._settings
-        around = Surroundings(self._processes, settings.now, settings.sleep, self._wake.set, self._find)
+        around = Surroundings(self.processes, settings.now, settings.sleep, self._wake.set, self._find)
         pod = Pod(obj, directory, place, around)
         task = group.create_task(pod.run(state / "logs" / f"{key.namespace}.{key.name}"))
         self._pods[key] = (pod, task)

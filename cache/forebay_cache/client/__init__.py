@@ -1,0 +1,1 @@
+"""What reads a cluster from outside: an S3 session, used by the `forebay` command."""

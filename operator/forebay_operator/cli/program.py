@@ -1,0 +1,124 @@
+"""Parses a command line, runs the command, and says with which code it ended."""
+
+import argparse
+import asyncio
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from forebay_operator import model
+from forebay_operator.cli.base import (
+    EXIT_CODES,
+    FAILED,
+    IN_USE,
+    INTERRUPTED,
+    NOT_FOUND,
+    NOT_READY,
+    OK,
+    USAGE,
+    Command,
+    Parts,
+)
+
+COMMANDS = {
+    "up": "run a cache on this machine from manifests, until Ctrl-C",
+    "apply": "create or change CacheClusters, Datasets and Secrets from manifests",
+    "delete": "delete objects, by name or as manifests name them",
+    "status": "show clusters, members and Datasets",
+    "sync": "list a Dataset's origin now and make what is there its newest commit",
+    "commits": "list the commits of a Dataset",
+    "diff": "show which files differ between two commits",
+    "rollback": "serve an older commit, or the newest again",
+    "ls": "list files of a Dataset",
+    "cat": "write a file of a Dataset to standard output",
+    "get": "download files or folders of a Dataset",
+    "keys": "print endpoint, bucket and keys with which any S3 client reads a Dataset",
+    "mount": "mount a Dataset as a folder of this machine",
+    "umount": "unmount what `forebay mount` mounted",
+}
+CODES: Mapping[str, int] = {
+    # class -> exit code; a class that is not here has that of its nearest base, the root FAILED
+    "KubeNotFound": NOT_FOUND,
+    "NotFound": NOT_FOUND,
+    "BadManifest": USAGE,
+    "KubeInvalid": USAGE,
+    "BadInput": USAGE,
+    "KubeUnavailable": NOT_READY,
+    "MemberUnavailable": NOT_READY,
+    "MemberUnreachable": NOT_READY,
+    "DeadlineExceeded": NOT_READY,
+    "NotReady": NOT_READY,
+    "StateInUse": IN_USE,
+}
+
+
+def run(argv: Sequence[str], parts: Parts) -> int:
+    chosen = next((word for word in argv if word in COMMANDS), None)
+    command = cast("Command | None", chosen and importlib.import_module(f"forebay_operator.cli.{chosen}"))
+    try:
+        args = parser(chosen, command).parse_args(argv)
+    except SystemExit as exc:
+        return int(exc.code or OK)
+    if command is None or args.command is None:
+        parser(None, None).print_help(parts.stderr)
+        return USAGE
+    return finish(args, command, parts)
+
+
+def finish(args: argparse.Namespace, command: Command, parts: Parts) -> int:
+    """Runs a command. Errors that are ours, ours of the cache and of the system become a line and a code."""
+    try:
+        return asyncio.run(command.run(args, parts)) or OK
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has had enough
+        return OK
+    except Exception as exc:
+        code = exit_code(exc)
+        if code is None:
+            raise
+        parts.stderr.write(f"forebay {args.command}: {exc}\n")
+        return code
+
+
+def exit_code(exc: BaseException) -> int | None:
+    """None for what is a bug of ours and deserves a traceback."""
+    known = isinstance(exc, model.OperatorError | OSError) or hasattr(exc, "retry")
+    if not known:
+        return None
+    return next((CODES[cls.__name__] for cls in type(exc).__mro__ if cls.__name__ in CODES), FAILED)
+
+
+def parser(chosen: str | None, command: Command | None) -> argparse.ArgumentParser:
+    """All commands by name; only the chosen one with its arguments."""
+    codes = "\n".join(f"  {code:<4} {text}" for code, text in EXIT_CODES.items())
+    main = argparse.ArgumentParser(
+        prog="forebay",
+        description="Training data next to the GPUs: a cache that serves object stores at the speed of a local disk.",
+        epilog=f"exit codes:\n{codes}\n\nforebay COMMAND --help says more. Start with: forebay up -f examples/",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = main.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, text in COMMANDS.items():
+        made = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        if name == chosen and command:
+            command.arguments(made)
+            common_arguments(made)
+    return main
+
+
+def common_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("where to look")
+    group.add_argument(
+        "--state", metavar="DIR", help="state directory of `forebay up` (default: $FOREBAY_STATE or a common one)"
+    )
+    group.add_argument(
+        "--kubeconfig", metavar="FILE", help="speak to a cluster instead: the API server this file names"
+    )
+    group.add_argument("--context", metavar="NAME", help="speak to a cluster instead: this context of the kubeconfig")
+    group.add_argument(
+        "-n", "--namespace", default="default", help="namespace of names given without one (default: default)"
+    )
+    parser.add_argument(
+        "-o", "--output", choices=("table", "json"), default="table", help="how to write (default: table)"
+    )

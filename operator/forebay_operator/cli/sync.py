@@ -1,0 +1,83 @@
+"""forebay sync DATASET [--wait]"""
+
+import argparse
+import asyncio
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from forebay_operator.cli.base import MANAGER, Parts, connect, dataset_argument
+from forebay_operator.cli.find import find_dataset
+from forebay_operator.cli.output import plural, short, size, write_json
+from forebay_operator.cli.progress import Line
+from forebay_operator.desired.names import SYNC_REQUEST
+from forebay_operator.kube.base import Kube
+from forebay_operator.model import NotReady, Object, OperatorError
+
+POLL_S = 0.5
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    dataset_argument(parser)
+    parser.add_argument("--wait", action="store_true", help="wait until the sync has ended; fails when it does")
+    parser.add_argument("--timeout", type=float, default=3600, metavar="SECONDS", help="longest wait (default: 3600)")
+
+
+async def run(args: argparse.Namespace, parts: Parts) -> None:
+    async with connect(args, parts) as kube:
+        before = await find_dataset(kube, args)
+        request = uuid.uuid4().hex
+        metadata = {name: before["metadata"][name] for name in ("name", "namespace")}
+        body = {"apiVersion": before["apiVersion"], "kind": "Dataset"}
+        annotated = {**body, "metadata": {**metadata, "annotations": {SYNC_REQUEST: request}}}
+        await kube.apply(annotated, manager=f"{MANAGER}-sync", force=True)
+        if not args.wait:
+            parts.stdout.write(f"sync of Dataset {metadata['name']} asked for; `forebay status` shows it\n")
+            return
+        after = await ended(kube, args, request, parts)
+    report(args, parts, before, after)
+
+
+async def ended(kube: Kube, args: argparse.Namespace, request: str, parts: Parts) -> Object:
+    """The Dataset once the sync that answers `request` has ended."""
+    try:
+        async with asyncio.timeout(args.timeout):
+            with Line(parts.stderr) as line:
+                while not answered(dataset := await find_dataset(kube, args), request):
+                    line.show(progress(sync_of(dataset), request))
+                    await parts.sleep(POLL_S)
+                return dataset
+    except TimeoutError as exc:
+        raise NotReady(f"the sync has not ended within {args.timeout:g} s; it goes on: see `forebay status`") from exc
+
+
+def answered(dataset: Object, request: str) -> bool:
+    sync = sync_of(dataset)
+    return sync.get("requested") == request and sync.get("state") in ("Succeeded", "Failed")
+
+
+def progress(sync: Mapping[str, Any], request: str) -> str:
+    running = sync.get("requested") == request or sync.get("state") == "Running"
+    return f"listing: {plural(sync.get('listed', 0), 'object')}" if running else "waiting for the sync to start"
+
+
+def report(args: argparse.Namespace, parts: Parts, before: Object, after: Object) -> None:
+    sync, old, new = sync_of(after), head(before), head(after)
+    if args.output == "json":
+        write_json(parts.stdout, {"sync": sync, "head": new, "changed": new.get("commit") != old.get("commit")})
+    if sync["state"] == "Failed":
+        raise OperatorError(f"the sync failed: {sync.get('message') or 'no reason was given'}")
+    if args.output == "table":
+        same = new.get("commit") == old.get("commit")
+        what = "nothing is new" if same else f"{plural(new['files'], 'file')}, {size(new['bytes'])}"
+        parts.stdout.write(f"commit {short(new.get('commit'))}: {what}\n")
+
+
+def sync_of(dataset: Object) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = (dataset.get("status") or {}).get("sync") or {}
+    return found
+
+
+def head(dataset: Object) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = (dataset.get("status") or {}).get("head") or {}
+    return found

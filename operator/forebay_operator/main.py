@@ -1,0 +1,108 @@
+"""The `forebay` command: picks the real parts, here and nowhere else. Libraries load when a command needs them."""
+
+import asyncio
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+from forebay_operator.cli import program
+from forebay_operator.cli.base import Parts, Where
+from forebay_operator.kube.base import Kube
+from forebay_operator.kube.socket import SOCKET, SocketKube
+from forebay_operator.members.base import Members
+from forebay_operator.model import Object
+
+AGENT_CONFIG = "agent.json"
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(program.run(sys.argv[1:], real_parts()))
+
+
+def real_parts() -> Parts:
+    return Parts(
+        connect=connect,
+        members=members,
+        up=up,
+        mounts_left_out=mounts_left_out,
+        environment=os.environ,
+        now=time.time,
+        sleep=asyncio.sleep,
+        stdout=sys.stdout,
+        stderr=sys.stderr,
+    )
+
+
+@asynccontextmanager
+async def connect(where: Where) -> AsyncIterator[Kube]:
+    if not (where.kubeconfig or where.context):
+        yield SocketKube(where.state / SOCKET)
+        return
+    from forebay_operator.kube.http import connect_file  # noqa: PLC0415 - half a second of imports
+
+    kube = await connect_file(where.kubeconfig, where.context)
+    try:
+        yield kube
+    finally:
+        await kube.aclose()
+
+
+def members() -> Members:
+    from forebay_operator.members.http import HttpMembers  # noqa: PLC0415 - loads aiohttp
+
+    return HttpMembers()
+
+
+def up(manifests: Sequence[Object], state: Path) -> AbstractAsyncContextManager[Kube]:
+    from forebay_operator.kube.journal import open_journal  # noqa: PLC0415 - only `up` needs these
+    from forebay_operator.kube.memory import MemoryKube  # noqa: PLC0415
+    from forebay_operator.reconcile.loop import Operator  # noqa: PLC0415
+    from forebay_operator.runtime import up as house  # noqa: PLC0415
+    from forebay_operator.runtime.controller import Settings  # noqa: PLC0415
+
+    @asynccontextmanager
+    async def open_kube(folder: Path) -> AsyncIterator[Kube]:
+        journal = open_journal(folder)
+        kube = MemoryKube(durable=journal)
+        try:
+            yield kube
+        finally:
+            await kube.aclose()
+            journal.close()
+
+    async def operate(kube: Kube) -> None:
+        found = members()
+        try:
+            await Operator(kube, found, time.time, time.monotonic, random.random).run()
+        finally:
+            await found.aclose()
+
+    agent = None if mounts_left_out() else agent_pod
+    settings = Settings(state, os.environ, time.time, asyncio.sleep)
+    return house.up(manifests, settings, house.Parts(open_kube, operate, agent))
+
+
+def mounts_left_out() -> str:
+    """Why this machine has no mounts; the agent itself says what more the kernel lacks."""
+    if os.geteuid() != 0:
+        return "they need root; reads over S3 work (`forebay ls`, `cat`, `get`, any S3 client)"
+    missing = [path for path in ("/dev/fuse", "/dev/loop-control") if not os.path.exists(path)]
+    return f"this machine has no {' and no '.join(missing)}; reads over S3 work" if missing else ""
+
+
+def agent_pod(state: Path) -> Object:
+    """The agent as a pod whose root is the machine's, for it mounts there."""
+    config = state / AGENT_CONFIG
+    config.write_text(json.dumps({"socket": str(state / "agent.sock"), "state_path": str(state / "agent-mounts")}))
+    command = ["python", "-m", "forebay_cache.main", "agent", "--config", str(config), "--root", "/"]
+    container = {"name": "agent", "command": command, "env": [{"name": "FOREBAY_ROOT", "value": "/"}]}
+    return {
+        "metadata": {"name": "agent", "namespace": "forebay", "uid": "agent"},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 20},
+    }
