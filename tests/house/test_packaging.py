@@ -81,7 +81,14 @@ FENCES = {
     "httptools": ("forebay_cache/serve/",),
     "crc32c": ("forebay_cache/store/", "forebay_cache/catalog/"),
     "diskcache": ("forebay_cache/serve/", "forebay_cache/origin/", "forebay_cache/read/"),
-    "pydantic": ("forebay_cache/contract/", "forebay_cache/member/", "forebay_cache/main/", "forebay_operator/"),
+    "pydantic": (  # where text enters
+        "forebay_cache/contract/",
+        "forebay_cache/member/",
+        "forebay_cache/main/",
+        "forebay_cache/serve/admin.py",
+        "forebay_cache/mount/",
+        "forebay_operator/",
+    ),
 }
 
 
