@@ -2,13 +2,14 @@
 
 import argparse
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from forebay_operator.api.v1alpha1 import ADMIN_PORT
 from forebay_operator.cli.base import named
+from forebay_operator.cli.output import plural
 from forebay_operator.desired import names, workload
 from forebay_operator.kube.base import Kube
 from forebay_operator.members.base import Member, Members
@@ -64,11 +65,25 @@ async def serving_pod(kube: Kube, cluster: Object) -> Object:
 
 def pod_state(pod: Object) -> str:
     """What a pod is doing, in a few words."""
-    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    statuses: Sequence[Mapping[str, Any]] = (pod.get("status") or {}).get("containerStatuses") or ()
+    if is_ready(pod):
+        return "ready"
+    if any(status.get("restartCount") or status.get("lastState") for status in statuses):
+        return restarted(statuses[0])
     waits = [w for s in statuses if (w := (s.get("state") or {}).get("waiting"))]
-    if waits:
-        return ", ".join(filter(None, (waits[0].get("reason"), waits[0].get("message"))))
-    return "ready" if is_ready(pod) else "running, not ready"
+    return ", ".join(filter(None, (waits[0].get("reason"), waits[0].get("message")))) if waits else "running, not ready"
+
+
+def restarted(status: Mapping[str, Any]) -> str:
+    """Why a container ended last, and how often it was started again."""
+    last = (status.get("lastState") or {}).get("terminated") or {}
+    said = f": {last['message']}" if last.get("message") else ""
+    how = (
+        f"ended by signal {last['signal']}"
+        if last.get("signal")
+        else f"ended with exit code {last.get('exitCode', '?')}"
+    )
+    return f"{how}{said}, restarted {plural(status.get('restartCount', 0), 'time')}"
 
 
 async def find_member(kube: Kube, members: Members, cluster: Object) -> Member:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from forebay_operator.cli.base import Parts, default_state
+from forebay_operator.cli.base import Parts, absolute, default_state
 from forebay_operator.cli.manifests import read_manifests
 from forebay_operator.cli.story import Story
 from forebay_operator.kube.base import Kube
@@ -83,27 +83,29 @@ def stop_signals() -> asyncio.Event:
 @asynccontextmanager
 async def state_directory(args: argparse.Namespace, parts: Parts) -> AsyncIterator[Path]:
     """The directory to run in. While it is in use the default place points to it, so that `forebay status` finds it."""
-    kept = Path(args.state).absolute() if args.state else None
     default = default_state(parts.environment)
-    if kept is None:
-        await clear_stale(default)
-    state = kept or Path(tempfile.mkdtemp(prefix="forebay-", dir=PLACE))
+    left = None if args.state else left_behind(default)
+    if left:
+        await end_leftovers(left)
+        shutil.rmtree(left, ignore_errors=True)
+    state = Path(absolute(args.state) if args.state else tempfile.mkdtemp(prefix="forebay-", dir=PLACE))
     pointed = point(default, state)
     try:
         yield state
     finally:
         if pointed:
             default.unlink(missing_ok=True)
-        if kept is None:
+            with suppress(OSError):  # somebody else's things are in it
+                default.parent.rmdir()
+        if not args.state:
             shutil.rmtree(state, ignore_errors=True)
 
 
-async def clear_stale(default: Path) -> None:
-    """Ends and removes what a killed `up` without --state left behind: its processes, then its directory."""
+def left_behind(default: Path) -> Path | None:
+    """The directory of an `up` without --state that was killed: its processes may run yet."""
     old = default.resolve()
-    if default.is_symlink() and old.is_dir() and old.match(f"{PLACE}/forebay-*") and not is_locked(old):
-        await end_leftovers(old)
-        shutil.rmtree(old, ignore_errors=True)
+    ours = default.is_symlink() and old.is_dir() and old.match(f"{PLACE}/forebay-*")
+    return old if ours and not is_locked(old) else None
 
 
 def point(default: Path, state: Path) -> bool:

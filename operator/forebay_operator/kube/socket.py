@@ -36,20 +36,23 @@ async def serve_kube(kube: Kube, path: Path) -> AsyncIterator[None]:
     calls: set[asyncio.Task[Any]] = set()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task:
-            calls.add(task)
-            task.add_done_callback(calls.discard)
         try:
             with suppress(ConnectionError):
                 await answer_call(kube, reader, writer)
         finally:
             writer.close()
 
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        call = asyncio.create_task(
+            answer(reader, writer)
+        )  # ours, for the server would report a cancelled one as an error
+        calls.add(call)
+        call.add_done_callback(calls.discard)
+
     remove(path)
     before = os.umask(0o177)
     try:
-        server = await asyncio.start_unix_server(answer, path, limit=LINE_LIMIT)
+        server = await asyncio.start_unix_server(accept, path, limit=LINE_LIMIT)
     finally:
         os.umask(before)
     try:
@@ -155,6 +158,8 @@ class SocketKube:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._open: set[asyncio.StreamWriter] = set()
+        self._closed = False
 
     async def get(self, key: Key) -> Object:
         result: Object = await self._call("get", **key_fields(key))
@@ -165,7 +170,7 @@ class SocketKube:
         return Listing(result["items"], result["resource_version"])
 
     async def watch(self, kind: Kind, resource_version: str, namespace: str | None = None) -> AsyncIterator[Event]:
-        while True:
+        while not self._closed:
             request = {"kind": kind_field(kind), "namespace": namespace, "resource_version": resource_version}
             async with self._connection({"call": "watch", **request}) as reader:
                 while answer := await self._line(reader):
@@ -188,7 +193,10 @@ class SocketKube:
         await self._call("delete", uid=uid, resource_version=resource_version, **key_fields(key))
 
     async def aclose(self) -> None:
-        """Nothing is kept open between calls."""
+        """Ends the watches under way; calls fail with KubeUnavailable."""
+        self._closed = True
+        for writer in self._open:
+            writer.transport.abort()
 
     async def _call(self, call: str, **arguments: object) -> Any:
         try:
@@ -207,11 +215,15 @@ class SocketKube:
         except OSError as exc:
             hint = f"start one with `forebay up -f FILES --state {self._path.parent}`"
             raise KubeUnavailable(f"no `forebay up` answers at {self._path} ({exc.strerror}): {hint}") from exc
+        self._open.add(writer)
+        if self._closed:  # while it connected
+            writer.transport.abort()
         try:
             with suppress(ConnectionError):  # what it said before it hung up can still be read
                 await send(writer, request)
             yield reader
         finally:
+            self._open.discard(writer)
             writer.transport.abort()
 
     async def _line(self, reader: asyncio.StreamReader) -> Any:

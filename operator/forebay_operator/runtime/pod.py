@@ -16,6 +16,7 @@ from forebay_operator.runtime.volumes import Find, PodDirectory
 FIRST_RESTART_S, LAST_RESTART_S = 1.0, 30.0
 STEADY_S = 60.0
 RETRY_S = 1.0
+MESSAGE_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ class Pod:
         self._processes[container["name"]] = process
         self._around.changed()
         code = await self._watch(process, state, readiness, liveness)
-        return terminated(began, stamp(self._around.now()), code, "")
+        return terminated(began, stamp(self._around.now()), code, last_line(log) if code else "")
 
     async def _watch(self, process: Process, state: ContainerState, ready: Probe | None, alive: Probe | None) -> int:
         """Exit code. Probes run beside the process; cancelling stops both."""
@@ -198,6 +199,14 @@ def terminated(began: str, ended: str, code: int, message: str) -> Mapping[str, 
             **({"message": message} if message else {}),
         }
     }
+
+
+def last_line(log: Path) -> str:
+    """What a process said last, for its status; it says no secret."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - MESSAGE_BYTES))
+        lines = file.read().decode(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def stamp(seconds: float) -> str:
