@@ -33,7 +33,7 @@ log = logging.getLogger("forebay.member")
 
 async def run(options: argparse.Namespace) -> None:
     """Serves until cancelled; then stops listening, ends what runs, and leaves a clean store."""
-    config = configure(load(MemberConfig, options.config), options)
+    config = configure(load(MemberConfig, below(options.root, options.config)), options)
     configure_logging(config.log_format, sys.stderr)
     async with AsyncExitStack() as stack:
         boot_id = boot()
