@@ -9,7 +9,10 @@ from forebay_cache.model.ids import ChunkId, MemberId, SegmentId
 
 class Lease(Protocol):
     """An open descriptor on a chunk's file. Bytes [start, stop) that were asked for stay readable at those offsets of `fd`
-    until `close()`, also when the chunk is evicted meanwhile. `whole`: every byte of the chunk is there."""
+    until `close()`, also when the chunk is evicted meanwhile. `whole`: every byte of the chunk is there, and is right.
+
+    The descriptor is read-only and shared with other leases: read at offsets (pread, sendfile), never seek, never change
+    its flags. `close` is idempotent; it may be called from any thread."""
 
     @property
     def fd(self) -> int: ...
@@ -21,8 +24,9 @@ class Lease(Protocol):
 class Fill(Protocol):
     """The right to add bytes to one chunk; one a chunk at a time, given by `Store.reserve`.
 
-    `write` takes whole blocks: `offset` is a multiple of 4 KiB, and so is the length, unless it ends the chunk. When it
-    returns, a lease on these bytes can be taken. Blocking (pwrite and checksums): call it in a thread.
+    `write` takes whole blocks: offset and length are multiples of 4 KiB (so is a chunk's length: segments are padded). When
+    it returns, a lease on these bytes can be taken. Blocking (pwrite and checksums): call it in a thread; writes of
+    disjoint ranges may run side by side. The others but `complete` are quick.
     """
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
@@ -30,7 +34,7 @@ class Fill(Protocol):
         ...
 
     def missing(self, start: int, stop: int) -> Sequence[tuple[int, int]]:
-        """Runs [start, stop) within the range that are still absent, block-aligned (the last one ends with the chunk)."""
+        """Runs [start, stop) within the range that are still absent, in order, in whole blocks."""
         ...
 
     def lease(self) -> Lease:
@@ -38,7 +42,7 @@ class Fill(Protocol):
         ...
 
     def complete(self) -> None:
-        """Renames the partial chunk to complete. Call when nothing is missing; raises StoreError otherwise."""
+        """Makes the partial chunk complete. Blocking. Idempotent. Raises StoreError while something is missing."""
         ...
 
     def close(self) -> None:
@@ -60,6 +64,14 @@ class StoreStats:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What some segments have here: chunks, complete or partial, and bytes of disk."""
+
+    chunks: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One finding of `check()`: the file, and what is wrong with it."""
 
@@ -67,26 +79,25 @@ class Problem:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What some segments use: chunks, complete or partial, and bytes of disk."""
-
-    chunks: int
-    bytes: int
-
-
 class Store(Protocol):
     @property
     def member(self) -> MemberId: ...
 
     def lease(self, chunk: ChunkId, start: int, stop: int) -> Lease | None:
-        """A lease if all of [start, stop) is here, verified if this boot has not seen it yet; else None. Fast; never waits
-        for anyone. Raises ChunkCorrupt (the chunk is quarantined; read it as absent)."""
+        """A lease if all of [start, stop) is here, verified if this boot has not seen it yet; else None. Microseconds; the
+        first time after a boot, the blocks of the range are read and checked. A lease on a range of a complete chunk is
+        `whole` once all of it has been verified: ask for [0, length) where that is wanted.
+
+        Raises ChunkCorrupt (the chunk is quarantined; read it as absent), StoreFailed (no more descriptors, disk error),
+        ValueError (a range outside of the chunk)."""
         ...
 
     def reserve(self, chunk: ChunkId, length: int) -> Fill:
         """The right to fill `chunk` of `length` bytes, evicting by policy where room is needed. Not while another Fill of
-        that chunk is open (RuntimeError: single flight is the caller's duty). Raises StoreFull, StoreFailed."""
+        that chunk is open (RuntimeError: single flight is the caller's duty). Blocking: call it in a thread. A chunk that
+        is complete already gives a fill with nothing missing. What is being filled is not evicted.
+
+        Raises StoreFull, StoreFailed, ValueError (not a chunk's length, or not the one this chunk has)."""
         ...
 
     def has_room(self, length: int) -> bool:
@@ -97,10 +108,16 @@ class Store(Protocol):
         """Counts an access for the eviction policy."""
         ...
 
-    def evict(self, chunk: ChunkId) -> bool: ...
+    def evict(self, chunk: ChunkId) -> bool:
+        """Deletes a chunk; its leases stay readable, and its bytes count as used until the last is closed. False: it is
+        not here, or is being filled. Blocking."""
+        ...
+
     def stats(self) -> StoreStats: ...
+
     def usage(self, segments: Collection[SegmentId]) -> Usage:
-        """What is here of `segments`. Some 0.1 us a chunk of the whole store: for reports, not for reads."""
+        """What is cached of these segments. Looks at every chunk (about 0.5 us each): call it in a thread, every now and
+        then."""
         ...
 
     def check(self, *, verify: bool = True) -> list[Problem]:

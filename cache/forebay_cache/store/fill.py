@@ -18,8 +18,7 @@ from forebay_cache.store.layout import (
 )
 from forebay_cache.store.ledger import COMPLETE, FILLING
 from forebay_cache.store.presence import mark, missing
-from forebay_cache.store.recover import disk_blocks
-from forebay_cache.store.shelf import Shelf, opened
+from forebay_cache.store.shelf import Shelf, disk_blocks, opened
 from forebay_cache.store.sums import sums
 
 

@@ -57,6 +57,7 @@ class Handles:
         self._limit = limit
         self._lock = lock
         self._freed = freed
+        self.pinned_blocks = 0
         self._table: OrderedDict[ChunkId, Handle] = OrderedDict()
 
     def get(self, chunk: ChunkId) -> Handle | None:
@@ -81,6 +82,7 @@ class Handles:
             self._freed(blocks)
             return
         handle.pinned = blocks
+        self.pinned_blocks += blocks
         if not handle.leases:
             self._end(handle)
 
@@ -101,6 +103,7 @@ class Handles:
 
     def _end(self, handle: Handle) -> None:
         os.close(handle.fd)
+        self.pinned_blocks -= handle.pinned
         self._freed(handle.pinned)
 
     def _trim(self) -> None:

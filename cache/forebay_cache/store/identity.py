@@ -29,7 +29,7 @@ class Identity:
     boots: int
 
 
-def lock(path: str) -> int:
+def lock_store(path: str) -> int:
     """The descriptor that holds the store's lock until it is closed or the process ends. Raises StoreFailed."""
     fd = os.open(os.path.join(path, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -60,19 +60,27 @@ def read(path: str) -> Identity | None:
         raise ConfigError(f"store_path: {path}/{_FILE} lacks {exc}") from exc
 
 
-def settle(
-    old: Identity | None, *, cluster_uid: str, capacity_bytes: int, boot_id: str, new_id: Callable[[], uuid.UUID]
-) -> Identity:
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who opens a store, in which boot, with what capacity."""
+
+    cluster_uid: str
+    capacity_bytes: int
+    boot_id: str
+
+
+def settle(old: Identity | None, claim: Claim, new_id: Callable[[], uuid.UUID]) -> Identity:
     """The identity from now on. Raises ConfigError for another cluster's store. Pure."""
+    capacity, boot = claim.capacity_bytes, claim.boot_id
     if old is None:
-        return Identity(FORMAT_VERSION, MemberId(str(new_id())), cluster_uid, capacity_bytes, boot_id, 1)
-    if old.cluster_uid != cluster_uid:
+        return Identity(FORMAT_VERSION, MemberId(str(new_id())), claim.cluster_uid, capacity, boot, 1)
+    if old.cluster_uid != claim.cluster_uid:
         raise ConfigError(
-            f"store_path: this store (member {old.member}) belongs to cluster {old.cluster_uid}, not to {cluster_uid};"
-            " give this member an empty directory, or delete the store"
+            f"store_path: this store (member {old.member}) belongs to cluster {old.cluster_uid}, not to"
+            f" {claim.cluster_uid}; give this member an empty directory, or delete the store"
         )
-    boots = old.boots + (old.boot_id != boot_id)
-    return replace(old, capacity_bytes=capacity_bytes, boot_id=boot_id, boots=boots)
+    boots = old.boots + (old.boot_id != boot)
+    return replace(old, capacity_bytes=capacity, boot_id=boot, boots=boots)
 
 
 def write(path: str, identity: Identity, at: Hook) -> None:

@@ -7,15 +7,17 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from forebay_cache.model.ids import BLOCK_SIZE, ChunkId
-from forebay_cache.store.edge import Hook, Point
+from forebay_cache.model.ids import ChunkId
+from forebay_cache.store.edge import Point
 from forebay_cache.store.layout import FILE_SIZE, FOOTER_AT, FOOTER_SIZE, parse_footer, parse_name
-from forebay_cache.store.ledger import COMPLETE, Ledger
-from forebay_cache.store.presence import Presence
+from forebay_cache.store.ledger import COMPLETE
+from forebay_cache.store.shelf import Shelf, disk_blocks
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class Found:
+    """One file below the folder of chunks."""
+
     path: str
     name: str
     size: int
@@ -23,44 +25,40 @@ class _Found:
     modified_ns: int
 
 
-def recover(folder: str, ledger: Ledger, presence: Presence, boots: int, at: Hook) -> None:
+def recover(shelf: Shelf) -> None:
     """Fills the ledger, the chunk written longest ago first, and takes the slots of partial chunks. Raises OSError."""
     kept: list[tuple[int, ChunkId, int, int, int]] = []
-    for found in _walk(folder):
+    for found in walk(shelf.chunks):
         name = parse_name(found.name)
         if name is None:
             continue  # not ours; check() reports it
         chunk, partial = name
-        slot = _slot(found, chunk, presence, boots) if partial else 0
+        slot = _slot(shelf, found.path, chunk) if partial else 0
         if found.size != FILE_SIZE or slot is None:
-            at(Point.DELETE_STALE)
+            shelf.at(Point.DELETE_STALE)
             os.unlink(found.path)
             continue
         kept.append((found.modified_ns, chunk, 0 if partial else COMPLETE, slot, found.blocks))
     for _, chunk, state, slot, blocks in sorted(kept):
-        ledger.add(chunk, state, slot, blocks)
+        shelf.ledger.add(chunk, state, slot, blocks)
 
 
-def disk_blocks(status: os.stat_result) -> int:
-    """Blocks of 4 KiB a file uses on disk."""
-    return -(-status.st_blocks * 512 // BLOCK_SIZE)
-
-
-def _slot(found: _Found, chunk: ChunkId, presence: Presence, boots: int) -> int | None:
+def _slot(shelf: Shelf, path: str, chunk: ChunkId) -> int | None:
     """The slot of a partial chunk that this boot wrote; None: it may not be trusted."""
-    fd = os.open(found.path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         footer = parse_footer(os.pread(fd, FOOTER_SIZE, FOOTER_AT))
     finally:
         os.close(fd)
-    if footer is None or footer.chunk != chunk or footer.boots != boots or not presence.adopt(footer.slot):
-        return None
-    return footer.slot
+    ours = footer is not None and footer.chunk == chunk and footer.boots == shelf.boots
+    return footer.slot if footer and ours and shelf.presence.adopt(footer.slot) else None
 
 
-def _walk(folder: str) -> Iterator[_Found]:
-    for outer in os.scandir(folder):
-        for inner in os.scandir(outer.path):
-            for file in os.scandir(inner.path):
-                status = file.stat(follow_symlinks=False)
-                yield _Found(file.path, file.name, status.st_size, disk_blocks(status), status.st_mtime_ns)
+def walk(folder: str) -> Iterator[Found]:
+    """Every file below the folder of chunks. Raises OSError."""
+    for entry in os.scandir(folder):
+        if entry.is_dir(follow_symlinks=False):
+            yield from walk(entry.path)
+        else:
+            status = entry.stat(follow_symlinks=False)
+            yield Found(entry.path, entry.name, status.st_size, disk_blocks(status), status.st_mtime_ns)

@@ -8,7 +8,7 @@ import os
 import threading
 from dataclasses import dataclass, field
 
-from forebay_cache.model.ids import ChunkId
+from forebay_cache.model.ids import BLOCK_SIZE, ChunkId
 from forebay_cache.store.edge import Hook, Point
 from forebay_cache.store.handles import Handle, Handles
 from forebay_cache.store.layout import (
@@ -41,7 +41,7 @@ class Shelf:
         return os.path.join(self.path, "chunks")
 
     @property
-    def quarantine(self) -> str:
+    def quarantine_folder(self) -> str:
         return os.path.join(self.path, "quarantine")
 
     def complete_path(self, chunk: ChunkId) -> str:
@@ -49,6 +49,11 @@ class Shelf:
 
     def partial_path(self, chunk: ChunkId) -> str:
         return f"{self.path}/chunks/{partial_name(chunk)}"
+
+
+def disk_blocks(status: os.stat_result) -> int:
+    """Blocks of 4 KiB a file uses on disk."""
+    return -(-status.st_blocks * 512 // BLOCK_SIZE)
 
 
 def opened(shelf: Shelf, chunk: ChunkId) -> Handle | None:
