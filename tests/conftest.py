@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
-from tests.rigs import controlplane
+from tests.rigs import controlplane, rgw
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -22,3 +22,12 @@ def control_plane() -> Iterator[controlplane.ControlPlane]:
     ):
         plane.install(ROOT / "crds")
         yield plane
+
+
+@pytest.fixture(scope="session")
+def gateway() -> Iterator[rgw.Gateway]:
+    """A real S3 store. A test makes buckets of its own in it: `gateway.bucket()`."""
+    if reason := rgw.missing():
+        pytest.skip(reason)
+    with tempfile.TemporaryDirectory(prefix="forebay-rgw-") as folder, rgw.gateway(pathlib.Path(folder)) as store:
+        yield store

@@ -83,7 +83,7 @@ class MemoryOrigin:
         self._versioned = versioned
         self._latency_s = latency_s
         self._now_ms = now_ms
-        self._sleep = sleep
+        self.sleep = sleep
         self._current: dict[bytes, _Version] = {}
         self._versions: dict[tuple[bytes, str], _Version] = {}
         for key, data in (objects or {}).items():
@@ -136,15 +136,11 @@ class MemoryOrigin:
     async def aclose(self) -> None:
         """Nothing is held."""
 
-    async def sleep(self, seconds: float) -> None:
-        if seconds > 0:
-            await self._sleep(seconds)
-
     async def _asked(self, call: Call) -> Fault:
         self.calls.append(call)
         self.counts[call.kind] += 1
         fault = self.fault(call) or Fault()
-        await self.sleep(self._latency_s + fault.latency_s)
+        await self.sleep(self._latency_s + fault.latency_s)  # also of 0: others run meanwhile, as with a real origin
         if fault.error:
             raise fault.error
         return fault
@@ -176,7 +172,8 @@ class _MemoryBody:
         fault = self._fault
         end = len(self._data) if fault.truncate is None else min(fault.truncate, len(self._data))
         for at in range(0, end, fault.drip):
-            await self._origin.sleep(fault.drip_s)
+            if fault.drip_s:
+                await self._origin.sleep(fault.drip_s)
             buffer = self._data[at : min(at + fault.drip, end)]
             self._origin.bytes_sent += len(buffer)
             yield buffer
