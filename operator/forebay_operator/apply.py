@@ -1,19 +1,21 @@
 """Runs actions against the API server and says what each did."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from forebay_operator.kube.base import Kube
 from forebay_operator.model import (
     FIELD_MANAGER,
+    Action,
+    Apply,
     KubeConflict,
     KubeError,
     KubeForbidden,
     KubeInvalid,
     KubeNotFound,
     OperatorError,
+    Outcome,
 )
-from forebay_operator.plan import Action, Apply, stamped
+from forebay_operator.names import stamped
 
 REASONS: Sequence[tuple[type[OperatorError], str]] = (
     (KubeConflict, "Conflict"),
@@ -21,15 +23,6 @@ REASONS: Sequence[tuple[type[OperatorError], str]] = (
     (KubeForbidden, "Forbidden"),
     (KubeError, "Unavailable"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """`reason` is one of the Applied condition's; `done`: actions that succeeded."""
-
-    reason: str = "UpToDate"
-    message: str = ""
-    done: int = 0
 
 
 async def apply(kube: Kube, actions: Sequence[Action]) -> Outcome:

@@ -72,6 +72,40 @@ class Manifest:
         return hashlib.sha256(json.dumps(self.body, sort_keys=True).encode()).hexdigest()[:16]
 
 
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Write a manifest, digest and all."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    key: Key
+    uid: str
+
+
+Action = Apply | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Of a run of actions. `reason` is one of the Applied condition's; `done`: actions that succeeded."""
+
+    reason: str = "UpToDate"
+    message: str = ""
+    done: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM bytes; implements members.base.TlsFiles."""
+
+    ca: bytes
+    certificate: bytes
+    key: bytes
+
+
 class OperatorError(Exception):
     """Root. `retry`: the same call may succeed later without anyone changing anything."""
 

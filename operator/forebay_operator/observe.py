@@ -2,15 +2,14 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from forebay_cache.contract.admin import MemberReport, SyncReport
-from forebay_cache.contract.config import AccessKey, ClusterState, Credentials
-from forebay_operator import tls
+from forebay_cache.contract.admin import SyncReport
+from forebay_cache.contract.config import AccessKey, Credentials
+from forebay_operator import names, tls
 from forebay_operator.api import v1alpha1 as api
-from forebay_operator.desired import documents, names
+from forebay_operator.facts import DatasetFacts, Facts, MemberFacts, read_state
 from forebay_operator.kube.base import Kube
 from forebay_operator.members.base import Members
 from forebay_operator.model import (
@@ -25,57 +24,11 @@ from forebay_operator.model import (
     KubeNotFound,
     MemberError,
     Object,
+    Tls,
     key_of,
 )
 
 CHILD_KINDS = (SECRET, CONFIG_MAP, SERVICE, STATEFUL_SET)
-
-
-@dataclass(frozen=True, slots=True)
-class MemberFacts:
-    """One pod. `report` is None where the member did not answer; `message` then says why."""
-
-    pod: str
-    address: str
-    ready: bool
-    restarts: int
-    report: MemberReport | None
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetFacts:
-    """One Dataset of the cluster. `missing`: what of its Secrets is wrong, as (reason, message)."""
-
-    object: Object
-    model: api.Dataset
-    keys: AccessKey | None
-    credentials: Mapping[str, Credentials]
-    missing: tuple[str, str] | None
-    sync: SyncReport | None
-
-    @property
-    def uid(self) -> str:
-        return str(self.object["metadata"]["uid"])
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """One cluster at one moment. `object` is None where there is none, but Datasets name it."""
-
-    key: Key
-    object: Object | None
-    model: api.CacheCluster | None
-    children: Mapping[Key, Object] = field(default_factory=dict)
-    members: Sequence[MemberFacts] = ()
-    datasets: Sequence[DatasetFacts] = ()
-    authority: tls.Tls | None = None
-    operator: tls.Tls | None = None
-    state: ClusterState | None = None
-
-    @property
-    def uid(self) -> str:
-        return str(self.object["metadata"]["uid"]) if self.object else ""
 
 
 async def observe(kube: Kube, members: Members, key: Key) -> Facts:
@@ -97,7 +50,7 @@ async def observe(kube: Kube, members: Members, key: Key) -> Facts:
         [await _dataset(kube, one, syncs.get(one["metadata"]["uid"])) for one in datasets],
         _tls(children, names.authority(key.namespace, key.name)),
         operator,
-        documents.read_state(children.get(names.state(key.namespace, key.name))),
+        read_state(children.get(names.state(key.namespace, key.name))),
     )
 
 
@@ -109,12 +62,12 @@ async def _children(kube: Kube, key: Key) -> Mapping[Key, Object]:
     return {key_of(one): one for one, kinds in zip(found, owners, strict=True) if CACHE_CLUSTER.kind in kinds}
 
 
-async def _members(kube: Kube, members: Members, key: Key, operator: tls.Tls | None) -> list[MemberFacts]:
+async def _members(kube: Kube, members: Members, key: Key, operator: Tls | None) -> list[MemberFacts]:
     pods = (await kube.list(POD, key.namespace, {names.CLUSTER_LABEL: key.name})).items
     return [await _member(members, pod, operator) for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))]
 
 
-async def _member(members: Members, pod: Object, operator: tls.Tls | None) -> MemberFacts:
+async def _member(members: Members, pod: Object, operator: Tls | None) -> MemberFacts:
     status = pod.get("status") or {}
     address = str(status.get("podIP") or "")
     ready = any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions", ()))
@@ -138,7 +91,7 @@ def _waiting(status: Mapping[str, object]) -> str:
 
 
 async def _syncs(
-    members: Members, seen: Sequence[MemberFacts], operator: tls.Tls | None, datasets: Sequence[Object]
+    members: Members, seen: Sequence[MemberFacts], operator: Tls | None, datasets: Sequence[Object]
 ) -> Mapping[str, SyncReport]:
     """The newest sync of each Dataset that any member knows."""
     found: dict[str, SyncReport] = {}
@@ -202,7 +155,7 @@ def _access_key(secret: Object | None) -> AccessKey | None:
         return None
 
 
-def _tls(children: Mapping[Key, Object], key: Key) -> tls.Tls | None:
+def _tls(children: Mapping[Key, Object], key: Key) -> Tls | None:
     secret = children.get(key)
     return tls.read_tls(secret.get("data", {})) if secret else None
 

@@ -1,30 +1,25 @@
 """Pure: the writes that turn what is there into what is wanted."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from forebay_operator.desired.names import DIGEST
-from forebay_operator.model import CONFIG_MAP, SECRET, SERVICE, STATEFUL_SET, Key, Kind, Manifest, Object
+from forebay_operator.model import (
+    CONFIG_MAP,
+    SECRET,
+    SERVICE,
+    STATEFUL_SET,
+    Action,
+    Apply,
+    Delete,
+    Key,
+    Kind,
+    Manifest,
+    Object,
+)
+from forebay_operator.names import DIGEST
 
 ORDER: Sequence[Kind] = (SECRET, CONFIG_MAP, SERVICE, STATEFUL_SET)
 """What a pod needs comes before the pod."""
-
-
-@dataclass(frozen=True, slots=True)
-class Apply:
-    """Write a manifest, digest and all."""
-
-    manifest: Manifest
-
-
-@dataclass(frozen=True, slots=True)
-class Delete:
-    key: Key
-    uid: str
-
-
-Action = Apply | Delete
 
 
 def plan(wanted: Sequence[Manifest], children: Mapping[Key, Object], kept: frozenset[Key]) -> list[Action]:
@@ -57,13 +52,6 @@ def covers(live: Any, wanted: Any) -> bool:
         same = isinstance(live, list | tuple) and len(live) == len(wanted)
         return same and all(covers(a, b) for a, b in zip(live, wanted, strict=True))
     return bool(live == wanted)
-
-
-def stamped(manifest: Manifest) -> Object:
-    """The body to write: with its digest."""
-    metadata = manifest.body["metadata"]
-    annotations = {**metadata.get("annotations", {}), DIGEST: manifest.digest}
-    return {**manifest.body, "metadata": {**metadata, "annotations": annotations}}
 
 
 def _rank(key: Key) -> tuple[int, Key]:

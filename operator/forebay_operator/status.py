@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forebay_cache.contract.admin import DatasetReport
+from forebay_operator import names
 from forebay_operator.api import conditions as words
 from forebay_operator.api import v1alpha1 as api
 from forebay_operator.api.fields import Condition
-from forebay_operator.apply import Outcome
-from forebay_operator.desired import documents, names
-from forebay_operator.observe import DatasetFacts, Facts, MemberFacts
+from forebay_operator.facts import DatasetFacts, Facts, MemberFacts, bucket, served_head
+from forebay_operator.model import Outcome
 
 STEP = 100
 """A counter is written anew when it moved by one part in this many of its whole."""
@@ -55,7 +55,7 @@ def dataset_status(
     return model.status.model_copy(
         update={
             "observed_generation": generation,
-            "bucket": documents.bucket(model),
+            "bucket": bucket(model),
             "secret_name": names.keys(facts.key.namespace, model.metadata.name).name if keys else None,
             "sync": sync,
             "cached": _cached(facts, dataset) or model.status.cached,
@@ -93,7 +93,7 @@ def _dataset_conditions(
     table, model = words.DATASET, dataset.model
     found = "Found" if facts.object else "ClusterMissing"
     pinned = model.spec.version.mode == "Pinned"
-    pin = ("Kept" if documents.served_head(model) else "PinMissing") if pinned else "NotPinned"
+    pin = ("Kept" if served_head(model) else "PinMissing") if pinned else "NotPinned"
     origin, why = _origin(facts, dataset)
     made = [
         _dataset_ready(facts, dataset, taken=taken),
@@ -116,7 +116,7 @@ def _dataset_ready(facts: Facts, dataset: DatasetFacts, *, taken: bool) -> Condi
         return words.condition(table, words.READY, "ClusterMissing", message)
     if taken:
         return words.condition(table, words.READY, "BucketTaken")
-    if model.spec.version.mode == "Pinned" and documents.served_head(model) is None:
+    if model.spec.version.mode == "Pinned" and served_head(model) is None:
         return words.condition(table, words.READY, "PinMissing")
     if not any(member.ready for member in facts.members):
         return words.condition(table, words.READY, "MembersUnready")

@@ -6,30 +6,23 @@ Each is made once and kept: a Secret that is there and whole is never written ag
 import base64
 import datetime as dt
 import secrets
-from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from forebay_operator.model import Tls
+
 LIFETIME = dt.timedelta(days=3650)
 _BEFORE = dt.timedelta(hours=1)
 """A certificate is valid a little before it was made: clocks differ."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """PEM bytes; implements members.base.TlsFiles."""
-
-    ca: bytes
-    certificate: bytes
-    key: bytes
-
-    def data(self) -> dict[str, str]:
-        """As the data of a Secret."""
-        files = {"ca.crt": self.ca, "tls.crt": self.certificate, "tls.key": self.key}
-        return {name: base64.b64encode(pem).decode() for name, pem in files.items()}
+def secret_data(files: Tls) -> dict[str, str]:
+    """As the data of a Secret."""
+    named = {"ca.crt": files.ca, "tls.crt": files.certificate, "tls.key": files.key}
+    return {name: base64.b64encode(pem).decode() for name, pem in named.items()}
 
 
 def read_tls(data: dict[str, str]) -> Tls | None:

@@ -1,7 +1,8 @@
 from typing import Any
 
-from forebay_operator.model import CONFIG_MAP, SECRET, STATEFUL_SET, Key, Kind, Manifest
-from forebay_operator.plan import Apply, Delete, covers, plan, settled, stamped
+from forebay_operator.model import CONFIG_MAP, SECRET, STATEFUL_SET, Apply, Delete, Key, Kind, Manifest
+from forebay_operator.names import stamped
+from forebay_operator.plan import covers, plan, settled
 
 
 def manifest(kind: Kind, name: str, **body: Any) -> Manifest:

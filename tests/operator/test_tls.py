@@ -96,6 +96,6 @@ async def test_a_member_that_is_not_there_is_unavailable() -> None:
 
 def test_secrets_read_back_what_was_minted() -> None:
     minted = tls.mint_authority("main", NOW)
-    assert tls.read_tls(minted.data()) == minted
+    assert tls.read_tls(tls.secret_data(minted)) == minted
     assert tls.read_tls({"ca.crt": "x"}) is None
     assert tls.mint_access_key() != tls.mint_access_key()

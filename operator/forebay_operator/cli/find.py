@@ -7,10 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from forebay_operator import names
 from forebay_operator.api.v1alpha1 import ADMIN_PORT
 from forebay_operator.cli.base import named
 from forebay_operator.cli.output import plural
-from forebay_operator.desired import names, workload
+from forebay_operator.desired import workload
 from forebay_operator.kube.base import Kube
 from forebay_operator.members.base import Member, Members
 from forebay_operator.model import CACHE_CLUSTER, DATASET, POD, Key, KubeNotFound, NotReady, Object

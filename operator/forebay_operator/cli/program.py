@@ -66,19 +66,30 @@ def run(argv: Sequence[str], parts: Parts) -> int:
 
 
 def finish(args: argparse.Namespace, command: Command, parts: Parts) -> int:
-    """Runs a command. Errors that are ours, ours of the cache and of the system become a line and a code."""
     try:
-        return asyncio.run(command.run(args, parts)) or OK
+        return asyncio.run(attempt(args, command, parts))
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+async def attempt(args: argparse.Namespace, command: Command, parts: Parts) -> int:
+    """Runs a command. Errors that are ours, the cache's and the system's become a line and a code."""
+    try:
+        return await command.run(args, parts) or OK
     except BrokenPipeError:  # the reader of our output has had enough
         return OK
     except Exception as exc:
-        code = exit_code(exc)
+        found = first(exc)
+        code = exit_code(found)
         if code is None:
             raise
-        parts.stderr.write(f"forebay {args.command}: {exc}\n")
+        parts.stderr.write(f"forebay {args.command}: {found}\n")
         return code
+
+
+def first(exc: Exception) -> Exception:
+    """The first error of a group: what failed beside it failed because of it."""
+    return first(exc.exceptions[0]) if isinstance(exc, ExceptionGroup) else exc
 
 
 def exit_code(exc: BaseException) -> int | None:

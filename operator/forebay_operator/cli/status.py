@@ -8,9 +8,9 @@ from typing import Any
 from forebay_operator.cli.base import Parts, connect
 from forebay_operator.cli.find import find_endpoint, pod_state
 from forebay_operator.cli.output import age, short, size, write_json, write_rows
-from forebay_operator.desired.names import CLUSTER_LABEL
 from forebay_operator.kube.base import Kube
 from forebay_operator.model import CACHE_CLUSTER, DATASET, POD, NotReady, Object
+from forebay_operator.names import CLUSTER_LABEL
 from forebay_operator.runtime.sets import is_ready
 
 

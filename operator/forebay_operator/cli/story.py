@@ -12,9 +12,9 @@ from rich.text import Text
 from forebay_operator.cli.base import Parts
 from forebay_operator.cli.find import find_endpoint, pod_state
 from forebay_operator.cli.output import plural, short, size
-from forebay_operator.desired.names import CLUSTER_LABEL
 from forebay_operator.kube.base import Kube
 from forebay_operator.model import CACHE_CLUSTER, DATASET, POD, NotReady, Object
+from forebay_operator.names import CLUSTER_LABEL
 from forebay_operator.runtime.sets import is_ready
 
 

@@ -10,9 +10,9 @@ from forebay_operator.cli.base import MANAGER, Parts, connect, dataset_argument
 from forebay_operator.cli.find import find_dataset
 from forebay_operator.cli.output import plural, short, size, write_json
 from forebay_operator.cli.progress import Line
-from forebay_operator.desired.names import SYNC_REQUEST
 from forebay_operator.kube.base import Kube
 from forebay_operator.model import NotReady, Object, OperatorError
+from forebay_operator.names import SYNC_REQUEST
 
 POLL_S = 0.5
 

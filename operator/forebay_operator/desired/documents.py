@@ -14,13 +14,14 @@ from forebay_cache.contract.config import (
     S3Source,
     Source,
 )
+from forebay_operator import names
 from forebay_operator.api import v1alpha1 as api
 from forebay_operator.api.fields import whole_bytes
-from forebay_operator.desired import names, workload
+from forebay_operator.desired import workload
+from forebay_operator.facts import STATE_FILE, bucket, served_head
 from forebay_operator.model import Manifest, Object
 
 CONFIG_FILE = "member.json"
-STATE_FILE = "state.json"
 CATALOG_SHARE = 20
 """One part in this many of the capacity is left to the catalog and what else is on the disk."""
 
@@ -60,17 +61,6 @@ def state_secret(owner: Object, state: ClusterState) -> Manifest:
     return Manifest(key, names.owned(key, owner, owner["metadata"]["name"], type="Opaque", data=data))
 
 
-def read_state(secret: Object | None) -> ClusterState | None:
-    """What `state_secret` wrote; None if there is none, or nobody can read it."""
-    data = (secret or {}).get("data", {}).get(STATE_FILE)
-    if not data:
-        return None
-    try:
-        return ClusterState.model_validate_json(base64.b64decode(data))
-    except ValueError:
-        return None
-
-
 def cluster_state(cluster_uid: str, datasets: Sequence[DatasetState], before: ClusterState | None) -> ClusterState:
     """The state members should have. Its version rises exactly when its content changes."""
     version = before.version if before else 0
@@ -92,18 +82,6 @@ def dataset_state(dataset: api.Dataset, uid: str, keys: AccessKey | None, origin
         head=head,
         retained=tuple(commit.id for commit in status.commits if commit.id != head),
     )
-
-
-def bucket(dataset: api.Dataset) -> str:
-    return dataset.spec.s3.bucket or dataset.metadata.name
-
-
-def served_head(dataset: api.Dataset) -> str | None:
-    """The commit readers see: the pinned one if it is there, else the newest."""
-    version, status = dataset.spec.version, dataset.status
-    if version.mode == "Pinned":
-        return version.commit if version.commit in {commit.id for commit in status.commits} else None
-    return status.head.commit if status.head else None
 
 
 def _source(source: api.Source, credentials: Credentials | None) -> Source:

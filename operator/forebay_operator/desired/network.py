@@ -1,7 +1,7 @@
 """Services of a cluster. Pure."""
 
+from forebay_operator import names
 from forebay_operator.api.v1alpha1 import ADMIN_PORT, CacheClusterSpec
-from forebay_operator.desired import names
 from forebay_operator.model import Manifest, Object
 
 

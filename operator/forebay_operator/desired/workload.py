@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from forebay_operator import names
 from forebay_operator.api.v1alpha1 import ADMIN_PORT, CacheClusterSpec, Storage
-from forebay_operator.desired import names
 from forebay_operator.model import Manifest, Object
 
 DEFAULT_IMAGE = "forebay:0.1.0"

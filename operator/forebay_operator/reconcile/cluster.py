@@ -8,14 +8,16 @@ from dataclasses import dataclass, field, replace
 
 from forebay_cache.contract.admin import CommitReport, SyncReport, SyncRequest
 from forebay_cache.contract.config import ClusterState
+from forebay_operator import names
 from forebay_operator.api import v1alpha1 as api
 from forebay_operator.apply import apply
-from forebay_operator.desired import desired, documents, names
+from forebay_operator.desired import desired, documents
+from forebay_operator.facts import DatasetFacts, Facts, MemberFacts, bucket
 from forebay_operator.kube.base import Kube
 from forebay_operator.lifecycle.sync import Adopt, Attempts, Start, next_step, sync_status
 from forebay_operator.members.base import Member, Members
 from forebay_operator.model import FIELD_MANAGER, Key, KubeConflict, KubeNotFound, MemberError, Object
-from forebay_operator.observe import DatasetFacts, Facts, MemberFacts, observe
+from forebay_operator.observe import observe
 from forebay_operator.plan import plan
 from forebay_operator.reconcile.mint import kept, mint
 from forebay_operator.status import Moment, cluster_status, dataset_status
@@ -184,5 +186,5 @@ def taken_buckets(datasets: Sequence[DatasetFacts]) -> frozenset[str]:
     """UIDs of Datasets whose bucket's name an older one has."""
     first: dict[str, DatasetFacts] = {}
     for one in sorted(datasets, key=lambda one: (one.object["metadata"].get("creationTimestamp", ""), one.uid)):
-        first.setdefault(documents.bucket(one.model), one)
-    return frozenset(one.uid for one in datasets if first[documents.bucket(one.model)] is not one)
+        first.setdefault(bucket(one.model), one)
+    return frozenset(one.uid for one in datasets if first[bucket(one.model)] is not one)

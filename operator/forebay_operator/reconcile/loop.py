@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from forebay_operator.desired.names import CLUSTER_LABEL
 from forebay_operator.kube.base import Kube
 from forebay_operator.members.base import Members
 from forebay_operator.model import (
@@ -22,6 +21,7 @@ from forebay_operator.model import (
     Object,
     OperatorError,
 )
+from forebay_operator.names import CLUSTER_LABEL
 from forebay_operator.reconcile.cluster import RESYNC_S, Reconciler
 from forebay_operator.reconcile.queue import WakeQueue
 

@@ -4,12 +4,11 @@ import base64
 import datetime as dt
 from collections.abc import Mapping
 
-from forebay_operator import tls
-from forebay_operator.desired import documents, names
+from forebay_operator import names, tls
+from forebay_operator.facts import DatasetFacts, Facts, bucket
 from forebay_operator.kube.base import Kube
 from forebay_operator.members.base import SERVER_NAME
 from forebay_operator.model import FIELD_MANAGER, Key, Object
-from forebay_operator.observe import DatasetFacts, Facts
 
 
 def kept(facts: Facts) -> frozenset[Key]:
@@ -26,7 +25,7 @@ async def mint(kube: Kube, facts: Facts, now: dt.datetime) -> bool:
     authority = facts.authority
     if authority is None:
         authority = tls.mint_authority(facts.key.name, now)
-        await _write(kube, names.authority(*where), facts.object, facts.key.name, authority.data())
+        await _write(kube, names.authority(*where), facts.object, facts.key.name, tls.secret_data(authority))
         made = True
     for key, name, server in (
         (names.member_tls(*where), SERVER_NAME, True),
@@ -34,7 +33,7 @@ async def mint(kube: Kube, facts: Facts, now: dt.datetime) -> bool:
     ):
         if made or key not in facts.children:
             leaf = tls.mint_leaf(authority, name, now, server=server)
-            await _write(kube, key, facts.object, facts.key.name, leaf.data())
+            await _write(kube, key, facts.object, facts.key.name, tls.secret_data(leaf))
             made = True
     for dataset in facts.datasets:
         made = await _mint_keys(kube, facts, dataset) or made
@@ -49,7 +48,7 @@ async def _mint_keys(kube: Kube, facts: Facts, dataset: DatasetFacts) -> bool:
         "AWS_ACCESS_KEY_ID": access_key,
         "AWS_SECRET_ACCESS_KEY": secret_key,
         "AWS_ENDPOINT_URL": _service_url(facts),
-        "BUCKET": documents.bucket(dataset.model),
+        "BUCKET": bucket(dataset.model),
     }
     data = {name: base64.b64encode(value.encode()).decode() for name, value in text.items()}
     key = names.keys(facts.key.namespace, dataset.model.metadata.name)

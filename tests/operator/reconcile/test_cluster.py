@@ -19,7 +19,7 @@ from forebay_cache.contract.admin import (
     SyncRequest,
 )
 from forebay_cache.contract.config import ClusterState
-from forebay_operator.desired import names
+from forebay_operator import names
 from forebay_operator.kube import http
 from forebay_operator.kube.base import Kube
 from forebay_operator.kube.memory import MemoryKube

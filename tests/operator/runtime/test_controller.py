@@ -2,6 +2,7 @@ import asyncio
 import base64
 import os
 import signal
+import socket
 import stat
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -171,8 +172,6 @@ async def test_a_missing_secret_shows_in_the_pods_status(house: House) -> None:
 
 
 def test_addresses_are_stable_and_avoid_those_taken() -> None:
-    import socket
-
     first = free_address("name", [17451])
     assert first == free_address("name", [17451])
     with socket.create_server((first, 17451)):

@@ -1,9 +1,20 @@
-"""Names, labels and owners of what belongs to a cluster or a Dataset. Pure."""
+"""Names, labels, owners and digests of what belongs to a cluster or a Dataset. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from forebay_operator.model import CACHE_CLUSTER, CONFIG_MAP, DATASET, SECRET, SERVICE, STATEFUL_SET, Key, Kind, Object
+from forebay_operator.model import (
+    CACHE_CLUSTER,
+    CONFIG_MAP,
+    DATASET,
+    SECRET,
+    SERVICE,
+    STATEFUL_SET,
+    Key,
+    Kind,
+    Manifest,
+    Object,
+)
 
 CLUSTER_LABEL = "forebay.dev/cluster"
 DIGEST = "forebay.dev/digest"
@@ -87,3 +98,10 @@ def owner_reference(owner: Object) -> Mapping[str, Any]:
         "controller": True,
         "blockOwnerDeletion": True,
     }
+
+
+def stamped(manifest: Manifest) -> Object:
+    """The body to write: with its digest."""
+    metadata = manifest.body["metadata"]
+    annotations = {**metadata.get("annotations", {}), DIGEST: manifest.digest}
+    return {**manifest.body, "metadata": {**metadata, "annotations": annotations}}
