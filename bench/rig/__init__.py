@@ -1,0 +1,1 @@
+"""What benches and the demo set up around the thing they measure."""
