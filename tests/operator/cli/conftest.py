@@ -1,0 +1,161 @@
+"""A desk to try commands at: the dictionary as API server, members that answer from memory, output kept as text."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.rigs import objects
+
+from forebay_cache.contract.admin import CommitList, CommitReport, DiffReport
+from forebay_operator import names
+from forebay_operator.cli import program
+from forebay_operator.cli.base import Parts, Where
+from forebay_operator.kube.memory import MemoryKube
+from forebay_operator.members.base import TlsFiles
+from forebay_operator.model import Object
+from forebay_operator.runtime.controller import ROOT_ANNOTATION
+
+OLD, NEW = "a" * 64, "b" * 64
+NOW = 1_800_000_000.0
+
+
+@dataclass
+class Members:
+    """One member; remembers who was asked."""
+
+    asked: list[tuple[str, int, bytes]] = field(default_factory=list)
+    closed: bool = False
+
+    def at(self, address: str, port: int, tls: TlsFiles) -> "Members":
+        self.asked.append((address, port, tls.ca))
+        return self
+
+    async def commits(self, dataset_uid: str) -> CommitList:
+        def report(commit: str, parent: str | None) -> CommitReport:
+            sizes = {"files": 1200, "bytes": 5 << 20, "segments": 1, "chunks": 1, "image_bytes": 1}
+            return CommitReport(id=commit, parent=parent, created_ms=1_700_000_000_000, **sizes)
+
+        return CommitList(commits=(report(NEW, OLD), report(OLD, None)))
+
+    async def diff(self, dataset_uid: str, old: str, new: str) -> DiffReport:
+        return DiffReport(old=old, new=new, added=3, removed=1, changed=0, added_paths=("x", "y"), removed_paths=("z",))
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class Done:
+    code: int
+    out: str
+    err: str
+
+
+class Desk:
+    def __init__(self, state: Path) -> None:
+        self.kube, self.members, self.state = MemoryKube(), Members(), state
+        self.environment = {"FOREBAY_STATE": str(state)}
+        self.left_out = ""
+        self.asleep: Any = self._sleep
+
+    async def _sleep(self, _: float) -> None:
+        """Time flies."""
+        await asyncio.sleep(0)
+
+    async def run(self, *argv: str) -> Done:
+        """As `program.run`, in this loop."""
+        out, err = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True), io.StringIO()
+        parts = self.parts(out, err)
+        module: Any = import_module(f"forebay_operator.cli.{argv[0]}")
+        args = program.parser(argv[0], module).parse_args(argv)
+        code = await program.attempt(args, module, parts)
+        return Done(code, out.buffer.getvalue().decode(), err.getvalue())  # type: ignore[attr-defined]
+
+    def parts(self, out: Any, err: Any) -> Parts:
+        @asynccontextmanager
+        async def connect(_: Where) -> AsyncIterator[MemoryKube]:
+            yield self.kube
+
+        @asynccontextmanager
+        async def up(manifests: Sequence[Object], _: Path) -> AsyncIterator[MemoryKube]:
+            for body in manifests:
+                await self.kube.apply(body, manager="up", force=True)
+            yield self.kube
+
+        return Parts(
+            connect=connect,
+            members=lambda: self.members,  # type: ignore[arg-type,return-value]
+            up=up,
+            mounts_left_out=lambda: self.left_out,
+            environment=self.environment,
+            now=lambda: NOW,
+            sleep=self.asleep,
+            stdout=out,
+            stderr=err,
+        )
+
+    async def furnish(self, *, ready: bool = True, endpoint_port: int = 7450) -> None:
+        """A cluster `main` with a member and a Dataset `photos` with two commits."""
+        cluster = await self.kube.apply(objects.cluster("default", s3={"port": endpoint_port}), manager="t")
+        await self.kube.apply(objects.dataset("default"), manager="t")
+        pod = objects.pod("default")
+        pod["metadata"] |= {
+            "labels": {names.CLUSTER_LABEL: "main"},
+            "annotations": {ROOT_ANNOTATION: f"{self.state}/pods/default.main-0/root"},
+        }
+        await self.kube.apply(pod, manager="t")
+        await self.put_status(pod, pod_status(ready=ready))
+        tls = {"ca.crt": "authority", "tls.crt": "c", "tls.key": "k"}
+        await self.kube.apply(objects.secret("default", "main-operator", **tls), manager="t")
+        keys = {
+            "AWS_ACCESS_KEY_ID": "AKIAREADER",
+            "AWS_SECRET_ACCESS_KEY": "a-secret/of+the=reader",
+            "BUCKET": "photos",
+        }
+        await self.kube.apply(objects.secret("default", "photos-s3", **keys), manager="t")
+        self.cluster = cluster
+        await self.put_status(objects.cluster("default"), CLUSTER_STATUS)
+        await self.put_status(objects.dataset("default"), DATASET_STATUS)
+
+    async def put_status(self, body: Object, status: Any) -> None:
+        await self.kube.apply_status({**body, "status": status}, manager="s", force=True)
+
+
+def pod_status(*, ready: bool) -> dict[str, Any]:
+    state = {"running": {}} if ready else {"waiting": {"reason": "CrashLoopBackOff"}}
+    last = {} if ready else {"terminated": {"exitCode": 3, "message": "no disk"}}
+    return {
+        "podIP": "127.0.0.1",
+        "startTime": "2027-01-15T07:50:00Z",
+        "conditions": [{"type": "Ready", "status": str(ready)}],
+        "containerStatuses": [{"name": "member", "restartCount": 2 * (not ready), "state": state, "lastState": last}],
+    }
+
+
+CLUSTER_STATUS = {
+    "readyReplicas": 1,
+    "capacity": {"total": 1 << 30, "used": 3 << 20},
+    "members": [{"name": "main-0", "ready": True, "usedBytes": 3 << 20}],
+    "conditions": [objects.condition("Ready", reason="AllMembersReady")],
+}
+DATASET_STATUS = {
+    "head": {"commit": NEW, "files": 1200, "bytes": 5 << 20, "time": "2027-01-15T08:00:00Z"},
+    "commits": [
+        {"id": NEW, "time": "2027-01-15T08:00:00Z", "files": 1200, "bytes": 5 << 20, "parent": OLD},
+        {"id": OLD, "time": "2027-01-15T07:00:00Z", "files": 1198, "bytes": 5 << 20},
+    ],
+    "sync": {"state": "Succeeded", "listed": 1200},
+    "cached": {"bytes": 1 << 20, "percent": 20},
+    "conditions": [objects.condition("Ready", reason="Readable")],
+}
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)

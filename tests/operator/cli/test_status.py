@@ -1,0 +1,40 @@
+import json
+
+from tests.operator.cli.conftest import Desk
+from tests.rigs import objects
+
+
+async def test_clusters_members_and_datasets_are_shown(desk: Desk) -> None:
+    await desk.furnish()
+    done = await desk.run("status")
+    assert (done.code, done.err) == (0, "")
+    lines = [line.split() for line in done.out.splitlines()]
+    assert ["main", "True", "1/1", "3.0", "MiB", "of", "1.0", "GiB", "http://127.0.0.1:7450"] in lines
+    assert ["main-0", "main", "True", "0", "3.0", "MiB", "10m", "ready"] in lines
+    assert ["photos", "True", "bbbbbbbbbbbb", "1,200", "5.0", "MiB", "20%", "Succeeded"] in lines
+
+
+async def test_a_member_that_dies_shows_why(desk: Desk) -> None:
+    await desk.furnish(ready=False)
+    done = await desk.run("status")
+    assert "ended with exit code 3: no disk, restarted 2 times" in done.out
+
+
+async def test_conditions_that_are_false_are_told_in_words(desk: Desk) -> None:
+    await desk.furnish()
+    bad = objects.condition("OriginReachable", status="False", reason="OriginDenied")
+    await desk.put_status(objects.dataset("default"), {"conditions": [bad]})
+    assert "Dataset photos: OriginReachable=False OriginDenied" in (await desk.run("status")).out
+
+
+async def test_nothing_there_says_what_to_do(desk: Desk) -> None:
+    assert (await desk.run("status")).out.count("`forebay apply -f` makes one") == 2
+
+
+async def test_json_holds_rows_and_whole_objects_but_no_secret(desk: Desk) -> None:
+    await desk.furnish()
+    out = (await desk.run("status", "-o", "json")).out
+    shown = json.loads(out)
+    assert shown["members"][0]["restarts"] == "0"
+    assert shown["datasets"][0]["object"]["status"]["head"]["files"] == 1200
+    assert "a-secret" not in out

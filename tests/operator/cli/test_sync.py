@@ -1,0 +1,61 @@
+import json
+
+from tests.operator.cli.conftest import DATASET_STATUS, NEW, Desk
+from tests.rigs import objects
+
+from forebay_operator.model import key_of
+from forebay_operator.names import SYNC_REQUEST
+
+KEY = key_of(objects.dataset("default"))
+
+
+def answering(desk: Desk, **status: object) -> None:
+    """The operator: answers the request at the second look."""
+    looks = []
+
+    async def sleep(_: float) -> None:
+        looks.append(1)
+        request = (await desk.kube.get(KEY))["metadata"]["annotations"][SYNC_REQUEST]
+        state = {"state": "Running"} if len(looks) < 2 else {"state": "Succeeded", **status}
+        sync = {"listed": 12, "requested": request, **state}
+        await desk.put_status(objects.dataset("default"), {**DATASET_STATUS, "sync": sync})
+
+    desk.asleep = sleep
+
+
+async def test_a_request_is_an_annotation_of_its_own(desk: Desk) -> None:
+    await desk.furnish()
+    seen = set()
+    for _ in range(2):
+        assert (await desk.run("sync", "photos")).code == 0
+        seen.add((await desk.kube.get(KEY))["metadata"]["annotations"][SYNC_REQUEST])
+    assert len(seen) == 2
+
+
+async def test_waiting_ends_with_what_was_found(desk: Desk) -> None:
+    await desk.furnish()
+    answering(desk)
+    done = await desk.run("sync", "photos", "--wait")
+    assert (done.code, done.out) == (0, f"commit {NEW[:12]}: nothing is new\n")
+
+
+async def test_a_sync_that_fails_fails_the_command(desk: Desk) -> None:
+    await desk.furnish()
+    answering(desk, state="Failed", message="the origin refused the credentials")
+    done = await desk.run("sync", "photos", "--wait", "-o", "json")
+    assert done.code == 1
+    assert "the origin refused the credentials" in done.err
+    assert json.loads(done.out)["sync"]["state"] == "Failed"
+
+
+async def test_no_end_in_time_is_not_ready(desk: Desk) -> None:
+    await desk.furnish()
+    done = await desk.run("sync", "photos", "--wait", "--timeout", "0")
+    assert done.code == 4
+    assert "it goes on" in done.err
+
+
+async def test_a_wrong_name_lists_those_there_are(desk: Desk) -> None:
+    await desk.furnish()
+    done = await desk.run("sync", "fotos")
+    assert (done.code, done.err) == (3, "forebay sync: no Dataset default/fotos: there are: default/photos\n")
