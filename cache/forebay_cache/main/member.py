@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 
 from forebay_cache.catalog.files import CatalogFiles
@@ -47,13 +47,16 @@ async def run(options: argparse.Namespace) -> None:
         syncs = Syncs(config.catalog_path, lambda: int(time.time() * 1000))
         stack.push_async_callback(syncs.aclose)
         parts = Parts(registry, catalog, store, syncs, reader.counters)
-        await serve(config, boot_id, parts, reader, stack)
+        await serve(config, boot_id, parts, (reader, pool), stack)
         log.info("serving", extra={"member": store.member, "host": config.host, "port": config.data_port})
         await asyncio.Event().wait()
 
 
-async def serve(config: MemberConfig, boot_id: str, parts: Parts, reader: ChunkReader, stack: AsyncExitStack) -> None:
+async def serve(
+    config: MemberConfig, boot_id: str, parts: Parts, reading: tuple[ChunkReader, Executor], stack: AsyncExitStack
+) -> None:
     """Starts the faces over what the last state said; the newest comes by push."""
+    reader, pool = reading
     telemetry = Telemetry()
     show(telemetry, parts)
     own = os.path.join(os.path.dirname(config.catalog_path), "state.json")
@@ -64,7 +67,7 @@ async def serve(config: MemberConfig, boot_id: str, parts: Parts, reader: ChunkR
     s3 = await start_s3(reader, parts.registry, host=config.host, port=config.data_port, metrics=telemetry)
     stack.push_async_callback(s3.aclose)
     if config.node_socket:
-        node = await start_node_socket(config.node_socket, reader, parts.catalog, telemetry)
+        node = await start_node_socket(config.node_socket, reader, parts.catalog, pool=pool)
         stack.push_async_callback(node.aclose)
     admin = await start_admin(backend, host=config.host, port=config.admin_port, tls_dir=config.admin_tls)
     stack.push_async_callback(admin.aclose)
