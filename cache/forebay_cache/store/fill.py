@@ -137,9 +137,10 @@ class DiskFill:
 
     def _written(self) -> None:
         """Counts what the disk has taken, also of a write that failed."""
-        blocks = disk_blocks(os.fstat(self._fd))
         ledger = self._shelf.ledger
         with self._shelf.lock:
+            # looked at under the lock: an older count must not replace a newer one
+            blocks = disk_blocks(os.fstat(self._fd))
             kept = min(max(0, ledger.resize(self._row, blocks)), self._promise)
             ledger.promised -= kept
             self._promise -= kept

@@ -67,9 +67,9 @@ class Handles:
         return handle
 
     def add(self, handle: Handle) -> None:
+        if len(self._table) >= self._limit:
+            self._trim()  # before the new one is in, because that is idle as well
         self._table[handle.chunk] = handle
-        if len(self._table) > self._limit:
-            self._trim()
 
     def lease(self, handle: Handle) -> HandleLease:
         handle.leases += 1
