@@ -59,10 +59,10 @@ class Limits:
     slow_s: float = 20.0
     drain_bytes: int = 16 << 20
     """Body bytes of a refused write that are read and dropped, so that the client sees the refusal."""
-    hot_objects: int = 16384
+    hot_objects: int = 32768
     hot_chunks: int = 1024
-    threads: int = 64
-    """Reads of bytes that are not in the page cache, at once."""
+    threads: int = 4
+    """Threads that wait for bytes which are not in the page cache."""
 
 
 class Stopped(Protocol):

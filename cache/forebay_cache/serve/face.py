@@ -13,7 +13,7 @@ from forebay_cache.serve.leases import Pins
 from forebay_cache.serve.objects import Objects
 from forebay_cache.serve.pagecache import PageCache
 from forebay_cache.serve.request import Request
-from forebay_cache.serve.s3 import S3
+from forebay_cache.serve.s3 import S3, Place
 from forebay_cache.serve.tally import Tally
 from forebay_cache.telemetry import Telemetry
 
@@ -51,7 +51,7 @@ class Face:
         self.pins = Pins(reader, limits.hot_chunks)
         guard = Guard(datasets, region, now)
         self.objects = Objects(datasets, guard, limits.hot_objects)
-        self.s3 = S3(reader, datasets, self.objects, guard, region, int(now() * 1000))
+        self.s3 = S3(reader, datasets, (self.objects, self.pins), guard, Place(region, int(now() * 1000)))
         self.tally = Tally(metrics)
         self.tally.watch(lambda: len(self.connections), lambda: len(self.objects), lambda: len(self.pins))
         self._accesses = accesses

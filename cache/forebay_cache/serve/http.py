@@ -21,7 +21,7 @@ from forebay_cache.read.base import Piece
 from forebay_cache.serve.answer import Answer, Stream
 from forebay_cache.serve.face import Face
 from forebay_cache.serve.leases import Pin
-from forebay_cache.serve.objects import HotObject
+from forebay_cache.serve.objects import HotObject, decide
 from forebay_cache.serve.pace import Pace
 from forebay_cache.serve.request import Request
 from forebay_cache.serve.s3 import close, refusal
@@ -153,23 +153,41 @@ class Connection(asyncio.Protocol):
         self._busy = True
         self._request = request
         self._moved_before = self._sender.moved
-        objects = self._face.objects
-        hot = objects.find(request.path)
-        if hot is None or request.method not in READS:
-            self._start(request, None)
-            return
         try:
-            answer = objects.answer(request, hot)
-            pin = self._pinned(answer, hot, answer.extent) if answer.extent is not None else None
+            decided = self._decide(request) if request.method in READS else None
         except ForebayError as exc:
             self._send(refusal(request, exc, self._face.request_id))
             return
+        if decided is None:
+            self._start(request, None)
+            return
+        answer, hot, pin = decided
         if answer.extent is None:
             self._send(answer)
         elif pin is None:
             self._start(request, answer)
         else:
             self._send_pinned(request, answer, hot, answer.extent, pin)
+
+    def _decide(self, request: Request) -> tuple[Answer, HotObject, Pin | None] | None:
+        """What can be answered without waiting: from the hot table, or from the store. None: not here."""
+        face = self._face
+        hot = face.objects.find(request.path)
+        if hot is not None:
+            answer = face.objects.answer(request, hot)
+            return answer, hot, self._pinned(answer, hot, answer.extent) if answer.extent is not None else None
+        recalled = face.s3.recall(request)
+        if recalled is None:
+            return None
+        hot, pin = recalled
+        try:
+            answer = decide(request, hot)
+        except ForebayError:
+            pin.release()
+            raise
+        if answer.extent is None:
+            pin.release()
+        return answer, hot, pin
 
     def _send(self, answer: Answer) -> None:
         self._answer = answer

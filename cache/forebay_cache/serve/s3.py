@@ -1,19 +1,21 @@
 """The S3 API beyond the hot table: buckets, listings, objects met for the first time, refusals. No sockets."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import aclosing
-from dataclasses import replace
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from forebay_cache.catalog.base import Commit, Entry
 from forebay_cache.model.errors import DeadlineExceeded, NotFound
-from forebay_cache.model.ids import CommitId, Extent
+from forebay_cache.model.ids import CHUNK_SIZE, CommitId, Extent
+from forebay_cache.model.ranges import spans
 from forebay_cache.model.sigv4 import query_pairs
 from forebay_cache.read.base import Piece, Reader
 from forebay_cache.serve import listing, s3xml
 from forebay_cache.serve.answer import Answer, Stream, head_bytes, xml_answer
 from forebay_cache.serve.auth import Guard
 from forebay_cache.serve.base import Datasets, Served
+from forebay_cache.serve.leases import Pin, Pins
 from forebay_cache.serve.objects import HotObject, Objects, decide
 from forebay_cache.serve.request import KEY_LIMIT, Request, Target, target_of
 from forebay_cache.serve.s3errors import S3Refusal, message_of, s3_error
@@ -29,18 +31,24 @@ _BUCKET_PARTS = frozenset(
 )
 
 
-class S3:
-    """Answers any request. `clock_ms`: when this member began to serve, shown as every bucket's creation."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the S3 face says of itself. `began_ms` stands as every bucket's creation: a Dataset's own is not known here."""
 
-    def __init__(
-        self, reader: Reader, datasets: Datasets, objects: Objects, guard: Guard, region: str, began_ms: int
-    ) -> None:
+    region: str
+    began_ms: int
+
+
+class S3:
+    """Answers any request."""
+
+    def __init__(self, reader: Reader, datasets: Datasets, hot: tuple[Objects, Pins], guard: Guard, at: Place) -> None:
         self._reader = reader
         self._datasets = datasets
-        self._objects = objects
+        self._objects, self._pins = hot
         self._guard = guard
-        self._region = region
-        self._began_ms = began_ms
+        self._region = at.region
+        self._began_ms = at.began_ms
 
     async def answer(self, request: Request) -> Answer:
         """Raises ForebayError. An answer with a stream is the caller's to close."""
@@ -54,6 +62,28 @@ class S3:
         if target.key:
             return await self._object(request, target, served)
         return self._bucket(request, served)
+
+    def recall(self, request: Request) -> tuple[HotObject, Pin] | None:
+        """An object that is not in the hot table, if its bytes and headers are here: no await, no task. The pin has one
+        user more, who sends the bytes. Raises ForebayError."""
+        target = target_of(request.path)
+        served = self._datasets.snapshot.by_bucket.get(target.bucket)
+        if request.method != b"GET" or not target.key or served is None or served.head is None:
+            return None
+        self._guard.check(request, served)
+        entry = served.head.find(target.key)
+        if entry is None or not entry.size or entry.extent.offset % CHUNK_SIZE + entry.size > CHUNK_SIZE:
+            return None
+        pin = self._pins.take(next(spans(entry.extent)))
+        if pin is None:
+            return None
+        headers = _at_once(self._reader.headers(entry))
+        if headers is None:
+            pin.release()
+            return None
+        hot = self._objects.remember(request.path, served, entry, headers)
+        hot.pin = pin
+        return hot, pin
 
     async def open(self, extent: Extent) -> Stream:
         """The bytes of `extent` with the first piece already here, so that an error can still become a status."""
@@ -140,6 +170,17 @@ class S3:
                 400, "InvalidArgument", "the commit this listing began with is no longer kept: list from the start"
             )
         return self._datasets.commit(commit)
+
+
+def _at_once(work: Coroutine[Any, Any, Mapping[str, str]]) -> Mapping[str, str] | None:
+    """The result of a coroutine that does not wait; None where it would. Headers of what the store holds were recorded
+    with it, so asking is a look-up, and a task for it would cost more than all the rest."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return cast("Mapping[str, str]", done.value)
+    work.close()
+    return None
 
 
 async def close(answer: Answer) -> None:
