@@ -30,7 +30,6 @@ ERRORS: Mapping[int, type[errors.ForebayError]] = {
     416: errors.RangeNotSatisfiable,
     424: errors.OriginDenied,
     502: errors.OriginBadAnswer,
-    503: errors.OriginUnavailable,
 }
 
 

@@ -6,7 +6,6 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from forebay_operator import model
 from forebay_operator.cli.base import (
     EXIT_CODES,
     FAILED,
@@ -37,17 +36,12 @@ COMMANDS = {
     "umount": "unmount what `forebay mount` mounted",
 }
 CODES: Mapping[str, int] = {
-    # class -> exit code; a class that is not here has that of its nearest base, the root FAILED
+    # class -> exit code, by the nearest base that is here; else NOT_READY where a retry may help, else FAILED
     "KubeNotFound": NOT_FOUND,
     "NotFound": NOT_FOUND,
     "BadManifest": USAGE,
     "KubeInvalid": USAGE,
     "BadInput": USAGE,
-    "KubeUnavailable": NOT_READY,
-    "MemberUnavailable": NOT_READY,
-    "MemberUnreachable": NOT_READY,
-    "DeadlineExceeded": NOT_READY,
-    "NotReady": NOT_READY,
     "StateInUse": IN_USE,
 }
 
@@ -94,10 +88,11 @@ def first(exc: Exception) -> Exception:
 
 def exit_code(exc: BaseException) -> int | None:
     """None for what is a bug of ours and deserves a traceback."""
-    known = isinstance(exc, model.OperatorError | OSError) or hasattr(exc, "retry")
-    if not known:
+    retry = getattr(exc, "retry", None)  # every error of ours has it, the cache's too
+    if retry is None and not isinstance(exc, OSError):
         return None
-    return next((CODES[cls.__name__] for cls in type(exc).__mro__ if cls.__name__ in CODES), FAILED)
+    other = NOT_READY if retry else FAILED
+    return next((CODES[cls.__name__] for cls in type(exc).__mro__ if cls.__name__ in CODES), other)
 
 
 def parser(chosen: str | None, command: Command | None) -> argparse.ArgumentParser:

@@ -94,7 +94,7 @@ async def test_an_answer_that_breaks_off_is_an_error() -> None:
             errors.PartGone,
             "ObjectGone: drifted",
         ),
-        (503, b"", errors.OriginUnavailable, "HTTP 503"),
+        (503, b"", errors.MemberUnreachable, "HTTP 503"),
         (500, b"<html", errors.MemberUnreachable, "HTTP 500"),
         (405, b"", errors.BadInput, "HTTP 405"),
     ],

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.rigs import objects
+from tests.cache.serve.conftest import limits, member, objects, running
+from tests.rigs import objects as rigs
 
 from forebay_cache.contract.admin import CommitList, CommitReport, DiffReport
 from forebay_operator import names
@@ -21,6 +23,7 @@ from forebay_operator.members.base import TlsFiles
 from forebay_operator.model import Object
 from forebay_operator.runtime.controller import ROOT_ANNOTATION
 
+__all__ = ["limits", "member", "objects", "running"]
 OLD, NEW = "a" * 64, "b" * 64
 NOW = 1_800_000_000.0
 
@@ -62,6 +65,7 @@ class Desk:
         self.kube, self.members, self.state = MemoryKube(), Members(), state
         self.environment = {"FOREBAY_STATE": str(state)}
         self.left_out = ""
+        self.now = time.time  # the S3 face refuses a signature of another time
         self.asleep: Any = self._sleep
 
     async def _sleep(self, _: float) -> None:
@@ -94,7 +98,7 @@ class Desk:
             up=up,
             mounts_left_out=lambda: self.left_out,
             environment=self.environment,
-            now=lambda: NOW,
+            now=self.now,
             sleep=self.asleep,
             stdout=out,
             stderr=err,
@@ -102,9 +106,9 @@ class Desk:
 
     async def furnish(self, *, ready: bool = True, endpoint_port: int = 7450) -> None:
         """A cluster `main` with a member and a Dataset `photos` with two commits."""
-        cluster = await self.kube.apply(objects.cluster("default", s3={"port": endpoint_port}), manager="t")
-        await self.kube.apply(objects.dataset("default"), manager="t")
-        pod = objects.pod("default")
+        cluster = await self.kube.apply(rigs.cluster("default", s3={"port": endpoint_port}), manager="t")
+        await self.kube.apply(rigs.dataset("default"), manager="t")
+        pod = rigs.pod("default")
         pod["metadata"] |= {
             "labels": {names.CLUSTER_LABEL: "main"},
             "annotations": {ROOT_ANNOTATION: f"{self.state}/pods/default.main-0/root"},
@@ -112,16 +116,16 @@ class Desk:
         await self.kube.apply(pod, manager="t")
         await self.put_status(pod, pod_status(ready=ready))
         tls = {"ca.crt": "authority", "tls.crt": "c", "tls.key": "k"}
-        await self.kube.apply(objects.secret("default", "main-operator", **tls), manager="t")
+        await self.kube.apply(rigs.secret("default", "main-operator", **tls), manager="t")
         keys = {
             "AWS_ACCESS_KEY_ID": "AKIAREADER",
             "AWS_SECRET_ACCESS_KEY": "a-secret/of+the=reader",
             "BUCKET": "photos",
         }
-        await self.kube.apply(objects.secret("default", "photos-s3", **keys), manager="t")
+        await self.kube.apply(rigs.secret("default", "photos-s3", **keys), manager="t")
         self.cluster = cluster
-        await self.put_status(objects.cluster("default"), CLUSTER_STATUS)
-        await self.put_status(objects.dataset("default"), DATASET_STATUS)
+        await self.put_status(rigs.cluster("default"), CLUSTER_STATUS)
+        await self.put_status(rigs.dataset("default"), DATASET_STATUS)
 
     async def put_status(self, body: Object, status: Any) -> None:
         await self.kube.apply_status({**body, "status": status}, manager="s", force=True)
@@ -142,7 +146,7 @@ CLUSTER_STATUS = {
     "readyReplicas": 1,
     "capacity": {"total": 1 << 30, "used": 3 << 20},
     "members": [{"name": "main-0", "ready": True, "usedBytes": 3 << 20}],
-    "conditions": [objects.condition("Ready", reason="AllMembersReady")],
+    "conditions": [rigs.condition("Ready", reason="AllMembersReady")],
 }
 DATASET_STATUS = {
     "head": {"commit": NEW, "files": 1200, "bytes": 5 << 20, "time": "2027-01-15T08:00:00Z"},
@@ -152,7 +156,7 @@ DATASET_STATUS = {
     ],
     "sync": {"state": "Succeeded", "listed": 1200},
     "cached": {"bytes": 1 << 20, "percent": 20},
-    "conditions": [objects.condition("Ready", reason="Readable")],
+    "conditions": [rigs.condition("Ready", reason="Readable")],
 }
 
 

@@ -1,11 +1,12 @@
 import json
 
-from tests.operator.cli.conftest import Desk
+from tests.operator.cli.conftest import NOW, Desk
 from tests.rigs import objects
 
 
 async def test_clusters_members_and_datasets_are_shown(desk: Desk) -> None:
     await desk.furnish()
+    desk.now = lambda: NOW
     done = await desk.run("status")
     assert (done.code, done.err) == (0, "")
     lines = [line.split() for line in done.out.splitlines()]
