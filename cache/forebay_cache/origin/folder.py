@@ -5,6 +5,7 @@ are neither listed nor followed: one could lead out of the directory.
 """
 
 import asyncio
+import contextlib
 import os
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -74,8 +75,14 @@ class FolderOrigin:
 
     async def list(self, prefix: bytes, start_after: bytes = b"") -> AsyncIterator[list[OriginObject]]:
         found = walk(self._root, prefix, start_after)
-        while page := await self._listing(take, found, PAGE):
-            yield page
+        try:
+            while page := await self._listing(take, found, PAGE):
+                yield page
+        finally:
+            with contextlib.suppress(
+                ValueError
+            ):  # a thread is still in it: it drops, and so closes, it when it is done
+                found.close()
 
     async def aclose(self) -> None:
         self._threads.shutdown(wait=False)

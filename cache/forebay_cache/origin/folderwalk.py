@@ -6,7 +6,7 @@ Memory is bounded by the names in the folders on the way to the current file, no
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from forebay_cache.model.errors import OriginDenied, OriginMissing
@@ -22,7 +22,7 @@ class Level:
     names: Iterator[bytes]
 
 
-def walk(root: bytes, prefix: bytes, start_after: bytes) -> Iterator[OriginObject]:
+def walk(root: bytes, prefix: bytes, start_after: bytes) -> Generator[OriginObject, None, None]:
     """What vanishes meanwhile is left out. Closing the iterator, or dropping it, closes its descriptors."""
     levels: list[Level] = []
     try:

@@ -44,6 +44,8 @@ def ordered(page: list[OriginObject], after: bytes) -> list[OriginObject]:
 
 def head_of_boto(key: bytes, answer: Mapping[str, Any]) -> ObjectHead:
     """Of HEAD or GET; a ranged GET tells the whole size in Content-Range."""
+    if "LastModified" not in answer:
+        raise OriginBadAnswer(f"object {show(key)}: the answer has no Last-Modified; is this an S3 store?")
     whole = answer.get("ContentRange", "").rpartition("/")[2] or answer["ContentLength"]
     found = OriginObject(
         key,

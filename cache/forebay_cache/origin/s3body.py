@@ -8,7 +8,7 @@ from forebay_cache.model.errors import OriginBadAnswer, OriginError
 from forebay_cache.origin.base import ObjectHead
 from forebay_cache.origin.retry import Attempts
 from forebay_cache.origin.s3answers import show
-from forebay_cache.origin.s3errors import FOREIGN, origin_error
+from forebay_cache.origin.s3errors import FOREIGN, broken_body
 
 BUFFER = 256 << 10
 
@@ -99,7 +99,7 @@ class ResumingBody:
             async with asyncio.timeout(self._attempts.idle_s()):
                 buffer = await self._answer.receive()
         except FOREIGN as exc:
-            raise origin_error(exc, self._what) from exc
+            raise broken_body(exc, f"{self._what}: the body broke off after {received} of {self._size} bytes") from exc
         if not buffer:
             raise OriginBadAnswer(f"{self._what}: the body ended after {received} of {self._size} bytes")
         if received + len(buffer) > self._size:

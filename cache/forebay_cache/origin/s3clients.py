@@ -65,6 +65,7 @@ class S3Clients:
             "s3", endpoint_url=self._source.endpoint, region_name=self._source.region, config=config, **keys
         )
         control = await self._stack.enter_async_context(context)
+        control.meta.events.register_last("before-parameter-build.s3", _stay_here)
         return Clients(self._store(session, anonymous=anonymous), control)
 
     def _keys(self) -> dict[str, str]:
@@ -101,6 +102,11 @@ class S3Clients:
             retry_config={"max_retries": 0},
             **options,
         )
+
+
+def _stay_here(context: dict[str, Any], **_: Any) -> None:
+    """Else the client looks for the bucket in other regions by itself, without end where a store answers 301 to all."""
+    context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 class _Ambient:

@@ -6,10 +6,12 @@ text, never from where a key could show up.
 
 import re
 
+import aiohttp
 import obstore.exceptions as rust
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from forebay_cache.model.errors import (
+    OriginBadAnswer,
     OriginChanged,
     OriginDenied,
     OriginError,
@@ -55,10 +57,12 @@ BY_CLASS: dict[type[BaseException], type[OriginError]] = {
     NoCredentialsError: OriginDenied,
     PartialCredentialsError: OriginDenied,
 }
-FOREIGN = (rust.BaseError, BotoCoreError, ClientError, OSError, TimeoutError)
-"""All that may come out of a call to the store. obstore's "not found" is a FileNotFoundError, an OSError."""
+FOREIGN = (rust.BaseError, BotoCoreError, ClientError, aiohttp.ClientError, OSError, TimeoutError)
+"""All that may come out of a call to the store. obstore's "not found" is a FileNotFoundError, an OSError; aiobotocore lets
+some of aiohttp's through while a body comes."""
 
 _ANSWER = re.compile(r"Server returned non-2xx status code: (\d{3})(.*)", re.DOTALL)
+_ELSEWHERE = "Received redirect without LOCATION"  # obstore's word for a 301: it has no status then
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _HINTS = {301: ": the bucket is in another region", 416: ": it is smaller than it was"}
 
@@ -67,6 +71,12 @@ def origin_error(exc: BaseException, what: str) -> OriginError:
     """Our error for a foreign one; `what` names the object and the store. Never holds a header or a secret."""
     kind, reason = _client_error(exc) if isinstance(exc, ClientError) else _transport_error(exc)
     return kind(f"{what}: {reason}")
+
+
+def broken_body(exc: BaseException, what: str) -> OriginError:
+    """The same for what went wrong after an answer had begun."""
+    kind = OriginUnavailable if isinstance(exc, TimeoutError) else OriginBadAnswer
+    return kind(f"{what}: {_reason(exc)}")
 
 
 def _client_error(exc: ClientError) -> tuple[type[OriginError], str]:
@@ -78,6 +88,8 @@ def _transport_error(exc: BaseException) -> tuple[type[OriginError], str]:
     if answer := _ANSWER.search(str(exc)):
         code = _CODE.search(answer[2])
         return _answered(int(answer[1]), code[1] if code else "")
+    if isinstance(exc, rust.BaseError) and _ELSEWHERE in str(exc):
+        return _answered(301, "")
     return BY_CLASS.get(type(exc), OriginUnavailable), _reason(exc)
 
 
