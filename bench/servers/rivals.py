@@ -113,8 +113,8 @@ def wrk(
     shown = {
         "server cpu us/request": used / count * 1e6,
         "machine cpu us/request": busy / count * 1e6,
-        "p50 ms": milliseconds(_found(r"50%\s+(\S+)", out)),
-        "p99 ms": milliseconds(_found(r"99%\s+(\S+)", out)),
+        "p50 ms": milliseconds(_found(r"(?m)^ +50% +(\S+)", out)),
+        "p99 ms": milliseconds(_found(r"(?m)^ +99% +(\S+)", out)),
         "requests": count,
     }
     return Sample(float(_found(r"Requests/sec:\s+(\S+)", out)), shown)

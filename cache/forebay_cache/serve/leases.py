@@ -36,8 +36,12 @@ class Pin:
         self._mark = self._named()
 
     def changed(self) -> bool:
-        """Whether the file was unlinked or renamed since."""
+        """Whether the file was unlinked, renamed or written since."""
         return self._named() != self._mark
+
+    def is_of(self, lease: Lease) -> bool:
+        """Whether the lease is on the same file."""
+        return lease.fd == self.fd or os.path.sameopenfile(lease.fd, self.fd)
 
     def _named(self) -> tuple[int, int]:
         status = os.fstat(self.fd)
@@ -69,15 +73,17 @@ class Pins:
         return len(self._pins)
 
     def take(self, span: Span) -> Pin | None:
-        """A pin on bytes the reader has just vouched for, with one user more; None on a miss. Kept where the chunk is
-        whole: then other objects of the chunk can use the same descriptor, after a lease of their own."""
+        """A pin on bytes the reader has just vouched for, with one user more; None on a miss. Objects of one chunk share it,
+        but each must have taken it once: of a partial chunk only what was vouched for is there."""
         lease = self._reader.lease(span)
         if lease is None:
             return None
         pin = self._pins.get(span.chunk)
-        if pin is not None:
+        if pin is not None and pin.is_of(lease):
             lease.close()
         else:
+            # of another file the chunk was evicted and filled anew: the old one may lack these bytes
+            self.drop(span.chunk)
             pin = Pin(span.chunk, lease)
             self._keep(pin)
         pin.users += 1
@@ -111,7 +117,7 @@ class Pins:
         return [pin for pin in self._pins.values() if pin.requests]
 
     def _keep(self, pin: Pin) -> None:
-        if not pin.lease.whole or not self._limit:
+        if not self._limit:
             pin.dropped = True
             return
         if len(self._pins) >= self._limit:
