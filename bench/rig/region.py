@@ -73,15 +73,28 @@ class Region:
 
 
 @contextlib.contextmanager
-def region(store: str, distance: Distance = Distance()) -> Iterator[Region]:
-    """Runs the proxy as a process that dies with this thread."""
+def region(store: str, distance: Distance = Distance(), *, port: int = 0) -> Iterator[Region]:
+    """Runs the proxy as a process that dies with this thread; `port` 0: any free one. Raises OSError where it is taken."""
     options = [f"--{name.replace('_', '-')}={value}" for name, value in asdict(distance).items()]
-    command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "bench.rig.region", store, *options]
+    command = [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        sys.executable,
+        "-m",
+        "bench.rig.region",
+        store,
+        f"--port={port}",
+        *options,
+    ]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
     assert process.stdout
     with process, process.stdout:
         try:
-            ports = json.loads(process.stdout.readline())
+            said = process.stdout.readline()
+            if not said:
+                raise OSError(f"the proxy did not start: is port {port} of 127.0.0.1 taken?")
+            ports = json.loads(said)
             yield Region(f"http://127.0.0.1:{ports['data']}", ports["control"], process.pid)
         finally:
             process.kill()
@@ -221,12 +234,12 @@ async def _control(proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.S
             await writer.drain()
 
 
-async def _main(store: str, distance: Distance) -> None:
+async def _main(store: str, port: int, distance: Distance) -> None:
     url = urlsplit(store)
     proxy = Proxy((url.hostname or "127.0.0.1", url.port or 80), distance)
     control = await asyncio.start_server(lambda reader, writer: _control(proxy, reader, writer), "127.0.0.1", 0)
     with _socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind(("127.0.0.1", port))
         listener.listen(1024)
         ports = {"data": listener.getsockname()[1], "control": control.sockets[0].getsockname()[1]}
         print(json.dumps(ports), flush=True)
@@ -236,6 +249,7 @@ async def _main(store: str, distance: Distance) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.rig.region", description=__doc__.partition("\n")[0])
     parser.add_argument("store", help="URL of the store")
+    parser.add_argument("--port", type=int, default=0, help="port of the store's stand-in (default: any free one)")
     for name, value in asdict(Distance()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=value)
     return parser.parse_args()
@@ -243,4 +257,4 @@ def _arguments() -> argparse.Namespace:
 
 if __name__ == "__main__":
     given = vars(_arguments())
-    uvloop.run(_main(given.pop("store"), Distance(**given)))
+    uvloop.run(_main(given.pop("store"), given.pop("port"), Distance(**given)))

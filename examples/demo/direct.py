@@ -4,11 +4,10 @@ import asyncio
 import random
 import time
 
-from obstore import get_async
-from obstore.store import S3Store
-
 from examples.demo.generator import Shape, blocks, names
 from examples.demo.train import Result
+from obstore import get_async
+from obstore.store import S3Store
 
 CONCURRENCY = 16
 
