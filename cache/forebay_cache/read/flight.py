@@ -1,8 +1,8 @@
 """Single flight: one fill of a chunk, however many wait for it.
 
-A flight lives while somebody waits on it. It runs one job (a GET) for each part that is wanted; a job is shared by all who
-want its bytes, and cancelled when the last of them leaves. Blocks that were written stay in the store.
-Source: the idea of Go's x/sync/singleflight; unlike it, waiters see bytes as they come, and leaving cancels.
+A flight runs one job (a GET) for each part that is wanted; a job is shared by all who want its bytes. It goes on when they
+have what they came for, and is cancelled when the last of them gives up. Blocks that were written stay in the store.
+Source: the idea of Go's x/sync/singleflight; unlike it, waiters see bytes as they come, and giving up cancels.
 """
 
 import asyncio
@@ -43,21 +43,30 @@ class Flight:
         self._members += 1
 
     def want(self, wanted: Sequence[Job]) -> None:
-        """Starts what is missing of `wanted`, and holds it until `drop`."""
+        """Starts what is missing of `wanted`, and holds it until `release` or `abandon`."""
         for job in wanted:
             self._wanted[job] += 1
             task = self._tasks.get(job)
             if (task is None or task.done()) and self.fill.missing(job.start, job.stop):
                 self._start(job)
 
-    def drop(self, wanted: Sequence[Job]) -> None:
-        """Gives `wanted` up; jobs that nobody else wants are cancelled."""
+    def release(self, wanted: Sequence[Job]) -> None:
+        """The caller has its bytes. Jobs go on to their end: the rest of a slice is wanted next, and asked for once."""
+        self._wanted.subtract(wanted)
+
+    def abandon(self, wanted: Sequence[Job]) -> None:
+        """The caller has given up; jobs that nobody else wants are cancelled."""
         for job in wanted:
             self._wanted[job] -= 1
             task = self._tasks.get(job)
-            if not self._wanted[job] and task and not task.done():
+            if self._wanted[job] <= 0 and task and not task.done():
                 del self._tasks[job]
                 task.cancel()
+
+    def stop(self) -> None:
+        """Cancels every job."""
+        for task in self._running:
+            task.cancel()
 
     async def ready(self, wanted: Sequence[Job], start: int, stop: int) -> AsyncGenerator[tuple[int, int], None]:
         """Runs [a, b) of [start, stop), in order and gapless, as soon as they can be read. Raises a job's error when it
@@ -84,7 +93,7 @@ class Flight:
             self._land(self)
 
     async def settle(self) -> None:
-        """Waits for cancelled jobs to end; then nothing writes to the fill any more."""
+        """Waits for every job to end; then nothing writes to the fill any more."""
         if self._running:
             await asyncio.wait(self._running)
 

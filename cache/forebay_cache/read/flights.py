@@ -34,7 +34,10 @@ class Flights:
             flight.leave()
 
     async def aclose(self) -> None:
-        """Waits until every flight has landed. The readers must be gone."""
+        """Ends every job and waits until every flight has landed. The readers must be gone."""
+        for opening in self._table.values():
+            if opening.done() and not opening.cancelled() and not opening.exception():
+                opening.result().stop()
         while self._landings:
             await asyncio.wait(self._landings)
 

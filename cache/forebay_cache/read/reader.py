@@ -130,14 +130,20 @@ class ChunkReader:
                     async with aclosing(_timed(flight.ready(wanted, span.start, span.stop), span)) as runs:
                         async for start, stop in runs:
                             yield Piece(lease.fd, start, stop - start)
-            finally:
-                flight.drop(wanted)
+            except BaseException:
+                flight.abandon(wanted)
+                raise
+            flight.release(wanted)
         if flights is self._flights and len(wanted) < len(parts) and self._store.has_room(length):
             self._filling_up.offer(Span(span.chunk, 0, length))
 
     async def _run(self, job: Job, fill: Fill, written: Callable[[], None]) -> None:
         """One GET into the fill: counted, its headers recorded, its object found gone remembered."""
         self._gone.check(job)
+        absent = fill.missing(job.start, job.stop)
+        if not absent:
+            return
+        job = narrow(job, absent[0][0], absent[-1][1])  # a slice that broke off goes on where it stopped
         counters = self.counters.origin(job.origin)
         counters.requests += 1
         try:
