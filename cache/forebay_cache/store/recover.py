@@ -56,7 +56,9 @@ def _slot(shelf: Shelf, path: str, chunk: ChunkId) -> int | None:
 
 def walk(folder: str) -> Iterator[Found]:
     """Every file below the folder of chunks. Raises OSError."""
-    for entry in os.scandir(folder):
+    with os.scandir(folder) as listing:
+        entries = list(listing)
+    for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             yield from walk(entry.path)
         else:

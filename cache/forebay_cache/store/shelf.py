@@ -118,15 +118,13 @@ def _is_good(handle: Handle, first: int, last: int) -> bool:
 
 def _stamp(shelf: Shelf, handle: Handle) -> None:
     """Remembers on disk that this boot has verified the whole chunk."""
-    shelf.at(Point.STAMP)
     try:
+        shelf.at(Point.STAMP)
         # by descriptor: under its name there may be another file by now
         fd = os.open(f"/proc/self/fd/{handle.fd}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.pwrite(fd, Footer(handle.chunk, handle.length, 0, shelf.boots).pack(), FOOTER_AT)
+        finally:
+            os.close(fd)
     except OSError:
-        return  # no harm: it is verified again after the next start
-    try:
-        os.pwrite(fd, Footer(handle.chunk, handle.length, 0, shelf.boots).pack(), FOOTER_AT)
-    except OSError:
-        return  # likewise
-    finally:
-        os.close(fd)
+        return  # a full or read-only disk does no harm: it is verified again after the next start
