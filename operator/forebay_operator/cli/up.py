@@ -64,7 +64,8 @@ async def watch(kube: Kube, story: Story, args: argparse.Namespace, stopped: asy
         if args.once_ready and loop.time() > deadline:
             raise NotReady(f"not ready within {args.timeout:g} s: {story.why}")
         with suppress(TimeoutError):
-            await asyncio.wait_for(stopped.wait(), LOOK_S)
+            async with asyncio.timeout(LOOK_S):
+                await stopped.wait()
 
 
 def stop_signals() -> asyncio.Event:

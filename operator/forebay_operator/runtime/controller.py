@@ -72,8 +72,9 @@ class Runtime:
                 await self._turn(group)
 
     async def _turn(self, group: asyncio.TaskGroup) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), TICK_S)
+        with suppress(TimeoutError):  # not wait_for, which loses a cancellation that meets the end of the wait
+            async with asyncio.timeout(TICK_S):
+                await self._wake.wait()
         await asyncio.sleep(MERGE_S)
         self._wake.clear()
         try:

@@ -15,7 +15,8 @@ from pathlib import Path
 CHILD = str(Path(__file__).with_name("child.py"))
 LOG_LIMIT = 8 << 20
 STOP_POLL_S = 0.05
-ORPHAN_GRACE_S = 10.0
+ORPHAN_GRACE_S = 3.0
+"""An orphan was told to stop when its parent died."""
 KILL_WAIT_S = 5.0
 
 
@@ -93,7 +94,8 @@ class Process:
         """SIGTERM to the group, SIGKILL after `grace_s`."""
         signal_group(self.pid, signal.SIGTERM)
         try:
-            return await asyncio.wait_for(asyncio.shield(self._child.wait()), grace_s)
+            async with asyncio.timeout(grace_s):
+                return await self._child.wait()
         except TimeoutError:
             signal_group(self.pid, signal.SIGKILL)
             return await self._child.wait()

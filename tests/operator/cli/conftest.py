@@ -67,6 +67,10 @@ class Desk:
         self.left_out = ""
         self.now = time.time  # the S3 face refuses a signature of another time
         self.asleep: Any = self._sleep
+        self.after_up: Any = self._nothing
+
+    async def _nothing(self) -> None:
+        """What happens once the house is up."""
 
     async def _sleep(self, _: float) -> None:
         """Time flies."""
@@ -90,6 +94,7 @@ class Desk:
         async def up(manifests: Sequence[Object], _: Path) -> AsyncIterator[MemoryKube]:
             for body in manifests:
                 await self.kube.apply(body, manager="up", force=True)
+            await self.after_up()
             yield self.kube
 
         return Parts(
@@ -106,8 +111,9 @@ class Desk:
 
     async def furnish(self, *, ready: bool = True, endpoint_port: int = 7450) -> None:
         """A cluster `main` with a member and a Dataset `photos` with two commits."""
-        cluster = await self.kube.apply(rigs.cluster("default", s3={"port": endpoint_port}), manager="t")
-        await self.kube.apply(rigs.dataset("default"), manager="t")
+        cluster = await self.kube.apply(rigs.cluster("default", s3={"port": endpoint_port}), manager="t", force=True)
+        sources = [{"name": "photos", "s3": {"bucket": "photos"}}]  # as in examples/
+        await self.kube.apply(rigs.dataset("default", sources=sources), manager="t", force=True)
         pod = rigs.pod("default")
         pod["metadata"] |= {
             "labels": {names.CLUSTER_LABEL: "main"},
