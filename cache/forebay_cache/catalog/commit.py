@@ -4,11 +4,11 @@ import hashlib
 import heapq
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 
 from forebay_cache.catalog.base import Entry, Page
-from forebay_cache.catalog.leaf import Leaf
+from forebay_cache.catalog.leaf import Leaf, Row
 from forebay_cache.catalog.listing import Shelf
 from forebay_cache.contract.admin import CommitReport, DiffReport
 from forebay_cache.model.errors import CatalogCorrupt
@@ -24,27 +24,47 @@ class LeafName:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceName:
+    """A source as it was listed: its path in the namespace, and the prefix of which origin."""
+
+    path: str
+    prefix: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """What is kept of a commit beside its leaves. Written last: a commit exists when its record does."""
 
     leaves: tuple[LeafName, ...]
+    sources: tuple[SourceName, ...]
     parent: str | None
     created_ms: int
     files: int
     bytes: int
-    segments: int
-    chunks: int
-    image_bytes: int
-    unmountable: int
-    unmountable_first: tuple[str, ...]
+    segments: int = 0
+    chunks: int = 0
+    image_bytes: int = 0
+    unmountable: int = 0
+    unmountable_first: tuple[str, ...] = ()
 
     @property
     def id(self) -> CommitId:
         return commit_id([leaf.id for leaf in self.leaves])
 
     def report(self) -> CommitReport:
-        fields = {name: value for name, value in asdict(self).items() if name != "leaves"}
-        return CommitReport(id=self.id, **fields)
+        return CommitReport(
+            id=self.id,
+            parent=self.parent,
+            created_ms=self.created_ms,
+            files=self.files,
+            bytes=self.bytes,
+            segments=self.segments,
+            chunks=self.chunks,
+            image_bytes=self.image_bytes,
+            unmountable=self.unmountable,
+            unmountable_first=self.unmountable_first,
+        )
 
 
 def commit_id(leaves: Sequence[str]) -> CommitId:
@@ -53,18 +73,24 @@ def commit_id(leaves: Sequence[str]) -> CommitId:
 
 
 def encode(record: Record) -> bytes:
-    return json.dumps(asdict(record), indent=1).encode()
+    """A line of JSON, and a line with its SHA-256: the id covers the leaves alone."""
+    body = json.dumps(asdict(record)).encode()
+    return b"%s\n%s\n" % (body, hashlib.sha256(body).hexdigest().encode())
 
 
 def decode(commit: CommitId, data: bytes) -> Record:
-    """Raises CatalogCorrupt: cut short, or another commit's."""
+    """Raises CatalogCorrupt: cut short, changed, or another commit's. Fields of a newer version are ignored."""
+    body, _, seal = data.partition(b"\n")
+    if seal.strip() != hashlib.sha256(body).hexdigest().encode():
+        raise CatalogCorrupt(f"the record of commit {commit} does not match its own checksum")
     try:
-        fields = json.loads(data)
-        names = tuple(LeafName(**leaf) for leaf in fields.pop("leaves"))
-        first = tuple(fields.pop("unmountable_first"))
-        record = Record(leaves=names, unmountable_first=first, **fields)
-    except (ValueError, TypeError, KeyError) as exc:
-        raise CatalogCorrupt(f"the record of commit {commit} cannot be read: {exc}") from exc
+        found = json.loads(body)
+        record = Record(**{name: found[name] for name in Record.__slots__ if name in found})
+        leaves = tuple(LeafName(leaf["id"], leaf["first"]) for leaf in found["leaves"])
+        sources = tuple(SourceName(one["path"], one["prefix"], one["origin"]) for one in found["sources"])
+    except (TypeError, KeyError, ValueError) as exc:
+        raise CatalogCorrupt(f"the record of commit {commit} cannot be read: {exc!r}") from exc
+    record = replace(record, leaves=leaves, sources=sources, unmountable_first=tuple(record.unmountable_first))
     if record.id != commit:
         raise CatalogCorrupt(f"the record of commit {commit} is that of {record.id}")
     return record
@@ -90,6 +116,10 @@ class LeafCommit:
     def __iter__(self) -> Iterator[Entry]:
         return self._shelf.entries()
 
+    def rows(self) -> Iterator[Row]:
+        for leaf in self._leaves:
+            yield from leaf.rows()
+
     def segments(self) -> Sequence[SegmentId]:
         return sorted({segment for leaf in self._leaves for segment in leaf.segments if any(segment)})
 
@@ -102,7 +132,7 @@ class LeafCommit:
 
 
 def diff(old: LeafCommit, new: LeafCommit, *, limit: int) -> DiffReport:
-    """What differs, leaf by leaf: those that both have are not looked at."""
+    """What differs, leaf by leaf: those that both have are not looked at, because a key of one lies in no other leaf."""
     paths: dict[str, list[str]] = {"added": [], "removed": [], "changed": []}
     counts = dict.fromkeys(paths, 0)
     sides = heapq.merge(
@@ -111,7 +141,7 @@ def diff(old: LeafCommit, new: LeafCommit, *, limit: int) -> DiffReport:
         key=lambda row: row[:2],
     )
     for key, rows in groupby(sides, key=lambda row: row[0]):
-        kind = _kind([(side, entry) for _, side, entry in rows], key, old, new)
+        kind = _kind([(side, entry) for _, side, entry in rows])
         if kind:
             counts[kind] += 1
             if len(paths[kind]) < limit:
@@ -126,10 +156,9 @@ def diff(old: LeafCommit, new: LeafCommit, *, limit: int) -> DiffReport:
     )
 
 
-def _kind(rows: Sequence[tuple[int, Entry]], key: bytes, old: LeafCommit, new: LeafCommit) -> str:
-    """A file whose neighbours changed may lie in a shared leaf on one side: look before saying it is gone."""
-    before = rows[0][1] if rows[0][0] == 0 else old.find(key)
-    after = rows[-1][1] if rows[-1][0] == 1 else new.find(key)
-    if before is None or after is None:
-        return "added" if before is None else "removed"
+def _kind(rows: Sequence[tuple[int, Entry]]) -> str:
+    """`rows`: the entries of one key, the old commit's (0) before the new one's (1)."""
+    if len(rows) == 1:
+        return "added" if rows[0][0] else "removed"
+    before, after = rows[0][1], rows[1][1]
     return "" if (before.size, before.etag, before.extent) == (after.size, after.etag, after.extent) else "changed"

@@ -1,52 +1,76 @@
-"""Catalog files on disk: immutable, named by their content, written aside and renamed when they are safe.
+"""Catalog files on disk: immutable, named by their content. `CatalogWriter` writes them, `garbage` deletes them.
 
 commits/<commit>.json   leaves/<sha>   parts/<xx>/<segment>   images/<commit>.erofs   devices/<commit>
-headers/<xx>/<segment>.{sets,index}    tmp/ (what a killed writer left; emptied at the next sync)
+headers/<xx>/<segment>.{sets,index}    checkpoints/<sources>/    tmp/<writer>/    lock
 """
 
 import hashlib
 import mmap
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from forebay_cache.catalog import commit as commits
+from forebay_cache.catalog.edge import Hook, disk, passed
 from forebay_cache.catalog.headers import HeaderRecords
 from forebay_cache.catalog.leaf import Leaf
 from forebay_cache.catalog.parts import PartsTable
+from forebay_cache.catalog.writer import CatalogWriter
 from forebay_cache.contract.admin import CommitReport
 from forebay_cache.model.errors import CatalogCorrupt, NotFound
 from forebay_cache.model.ids import CommitId, SegmentId
 
 K = TypeVar("K")
 T = TypeVar("T")
-OPEN_TABLES = 4096
-OPEN_HEADERS = 512
+FOLDERS = ("commits", "leaves", "parts", "images", "devices", "headers", "checkpoints", "tmp")
+SMALL = 4096
+"""Files up to this size are read, not mapped: a map costs a descriptor."""
+OPEN_SMALL = 16384
+OPEN_MAPPED = 256
+"""Parts tables."""
+OPEN_HEADERS = 64
 OPEN_COMMITS = 16
+VERIFIED_LIMIT = 1 << 20
 
 
 class CatalogFiles:
     """Implements Catalog. Thread-safe; a file is verified against its name when it is first opened."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, at: Hook = passed) -> None:
         self.root = root
-        for folder in ("commits", "leaves", "parts", "images", "devices", "headers", "tmp"):
-            os.makedirs(os.path.join(root, folder), mode=0o700, exist_ok=True)
+        self._at = at
+        with disk("opening the catalog"):
+            for folder in FOLDERS:
+                os.makedirs(os.path.join(root, folder), mode=0o700, exist_ok=True)
         self._lock = threading.Lock()
-        self._tables: dict[SegmentId, PartsTable] = {}
+        self._small: dict[SegmentId, PartsTable] = {}
+        self._mapped: dict[SegmentId, PartsTable] = {}
         self._headers: dict[SegmentId, HeaderRecords] = {}
         self._commits: dict[CommitId, commits.LeafCommit] = {}
+        self._leaves: WeakValueDictionary[str, Leaf] = WeakValueDictionary()
+        self._verified: set[str] = set()
 
     def commit(self, commit: CommitId) -> commits.LeafCommit:
-        return self._kept(self._commits, commit, OPEN_COMMITS, self._open_commit)
+        return self._commits.get(commit) or self._keep(
+            self._commits, commit, self.leaf_commit(self.record(commit)), OPEN_COMMITS
+        )
 
     def parts(self, segment: SegmentId) -> PartsTable:
-        return self._kept(self._tables, segment, OPEN_TABLES, self._open_parts)
+        found = self._mapped.get(segment) or self._small.get(segment)
+        if found:
+            return found
+        name = segment.hex()
+        data = self._load("parts", name[:2], name)
+        table = PartsTable(segment, data)
+        if isinstance(data, bytes):
+            return self._keep(self._small, segment, table, OPEN_SMALL)
+        return self._keep(self._mapped, segment, table, OPEN_MAPPED)
 
     def report(self, commit: CommitId) -> CommitReport:
-        return self._record(commit).report()
+        return self.record(commit).report()
 
     def image_path(self, commit: CommitId) -> str:
         return self._present(self.path("images", f"{commit}.erofs"), f"image of commit {commit}")
@@ -55,107 +79,84 @@ class CatalogFiles:
         return self._present(self.path("devices", commit), f"device table of commit {commit}")
 
     def headers(self, segment: SegmentId, part: int) -> Mapping[str, str] | None:
-        with self._lock:
-            return self._records(segment).get(part)
+        with self._lock, suppress(OSError):  # what cannot be read is unknown, and asked again
+            records = self._headers.get(segment)
+            if records or os.path.exists(self._headers_path(segment) + ".index"):
+                return self._records(segment).get(part)
+        return None
 
     def record_headers(self, segment: SegmentId, part: int, headers: Mapping[str, str]) -> None:
-        with self._lock:
+        with self._lock, suppress(OSError):  # no read may fail because a full disk forgets its headers
             self._records(segment).put(part, headers)
+
+    def writer(self) -> CatalogWriter:
+        """Raises SyncConflict, StoreFull, StoreFailed."""
+        return CatalogWriter(self.root, self._at)
 
     def path(self, *names: str) -> str:
         return os.path.join(self.root, *names)
 
-    def put(self, data: bytes, *names: str) -> None:
-        """Keeps one file: written aside, fsynced, renamed. One that is there already is left alone: names tell content."""
-        path = self.path(*names)
-        if not os.path.exists(path):
-            aside = self.aside()
-            with open(aside, "xb") as file:
-                file.write(data)
-            self.settle(aside, path)
-
-    def put_parts(self, segment: SegmentId, table: bytes) -> None:
-        self.put(table, "parts", segment.hex()[:2], segment.hex())
-
-    def aside(self) -> str:
-        """A new name in tmp/."""
-        return self.path("tmp", os.urandom(8).hex())
-
-    def settle(self, aside: str, path: str) -> None:
-        """Makes a finished file visible: its bytes first, then its name, then the folder that holds the name."""
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        _fsync(aside)
-        os.replace(aside, path)
-        _fsync(os.path.dirname(path))
-
-    def sweep(self) -> None:
-        """Removes what killed writers left aside. Call when nothing else writes."""
-        for name in os.listdir(self.path("tmp")):
-            with suppress(FileNotFoundError):
-                os.unlink(self.path("tmp", name))
-
-    def leaf_commit(self, record: commits.Record) -> commits.LeafCommit:
-        """The commit of a record, which may not be written yet."""
-        leaves = [Leaf(name.id, self._mapped("leaves", name.id, sha=name.id)) for name in record.leaves]
-        return commits.LeafCommit(record, leaves)
-
-    def _open_commit(self, commit: CommitId) -> commits.LeafCommit:
-        return self.leaf_commit(self._record(commit))
-
-    def _record(self, commit: CommitId) -> commits.Record:
-        path = self.path("commits", f"{commit}.json")
+    def record(self, commit: CommitId) -> commits.Record:
+        """Raises NotFound, CatalogCorrupt."""
         try:
-            with open(path, "rb") as file:
+            with open(self.path("commits", f"{commit}.json"), "rb") as file:
                 return commits.decode(commit, file.read())
         except FileNotFoundError as exc:
             raise NotFound(f"commit {commit} is not in this member's catalog") from exc
 
-    def _open_parts(self, segment: SegmentId) -> PartsTable:
-        name = segment.hex()
-        return PartsTable(segment, self._mapped("parts", name[:2], name, sha=name))
+    def leaf_commit(self, record: commits.Record) -> commits.LeafCommit:
+        """The commit of a record, which may not be written yet. Commits share the leaves they have in common."""
+        return commits.LeafCommit(record, [self._leaf(leaf.id) for leaf in record.leaves])
+
+    def forget(self, commit: CommitId) -> None:
+        """Its files are about to be deleted; who holds it may go on reading."""
+        with self._lock:
+            self._commits.pop(commit, None)
+
+    def _leaf(self, name: str) -> Leaf:
+        found = self._leaves.get(name)
+        if found is None:
+            found = self._leaves[name] = Leaf(name, self._load("leaves", name))
+        return found
+
+    def _load(self, *names: str) -> mmap.mmap | bytes:
+        """A file that is named by its SHA-256."""
+        path = self.path(*names)
+        try:
+            with open(path, "rb") as file:
+                small = os.fstat(file.fileno()).st_size <= SMALL
+                data = file.read() if small else mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        except FileNotFoundError as exc:
+            raise NotFound(f"catalog file {os.path.join(*names)} is not here") from exc
+        if names[-1] not in self._verified:
+            if hashlib.sha256(data).hexdigest() != names[-1]:
+                raise CatalogCorrupt(f"catalog file {os.path.join(*names)} does not match its name")
+            if len(self._verified) >= VERIFIED_LIMIT:
+                self._verified.clear()
+            self._verified.add(names[-1])
+        return data
 
     def _records(self, segment: SegmentId) -> HeaderRecords:
         found = self._headers.get(segment)
         if found is None:
-            count = len(self._tables.get(segment) or self._open_parts(segment))
-            folder = self.path("headers", segment.hex()[:2])
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-            found = self._headers[segment] = HeaderRecords(os.path.join(folder, segment.hex()), count)
+            path = self._headers_path(segment)
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            found = self._headers[segment] = HeaderRecords(path)
             if len(self._headers) > OPEN_HEADERS:
                 self._headers.pop(next(iter(self._headers))).close()
         return found
 
-    def _mapped(self, *names: str, sha: str) -> mmap.mmap:
-        try:
-            with open(self.path(*names), "rb") as file:
-                data = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-        except FileNotFoundError as exc:
-            raise NotFound(f"catalog file {os.path.join(*names)} is not here") from exc
-        except ValueError as exc:
-            raise CatalogCorrupt(f"catalog file {os.path.join(*names)} is empty") from exc
-        if hashlib.sha256(data).hexdigest() != sha:
-            raise CatalogCorrupt(f"catalog file {os.path.join(*names)} does not match its name")
-        return data
+    def _headers_path(self, segment: SegmentId) -> str:
+        return self.path("headers", segment.hex()[:2], segment.hex())
 
     def _present(self, path: str, what: str) -> str:
         if not os.path.exists(path):
             raise NotFound(f"{what} is not in this member's catalog")
         return path
 
-    def _kept(self, cache: dict[K, T], name: K, limit: int, make: Callable[[K], T]) -> T:
-        found = cache.get(name)
-        if found is None:
-            found = make(name)
-            with self._lock:
-                cache[name] = found
-                if len(cache) > limit:
-                    del cache[next(iter(cache))]
-        return found
-
-
-def _fsync(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    def _keep(self, cache: dict[K, T], name: K, made: T, limit: int) -> T:
+        with self._lock:
+            cache[name] = made
+            if len(cache) > limit:
+                del cache[next(iter(cache))]
+        return made

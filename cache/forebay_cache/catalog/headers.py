@@ -1,65 +1,66 @@
 """Response headers of objects, beside the parts table: which a fill saw, for each part of a segment.
 
-Two files a segment. `.sets` holds each distinct set of headers once, a JSON line with its CRC; `.index` has 8 bytes a part:
-number of its set (from 1) and that line's CRC, 0 while unknown. Append the set before the index entry, because an entry
-must never name a line that is not there. After a crash of the machine a line may be lost and its number given again: the
-CRC in the entry tells, and the entry counts as unknown.
+Two files a segment. `.sets` is appended to: sets of headers as JSON. `.index` has 16 bytes a part: where its set begins
+(u64), its length and its CRC (u32 each); zeros while unknown. The set is written before the entry that names it, and neither
+is made durable: after a crash of the machine either may be lost or torn. Then the CRC does not match, and the part counts as
+unknown; the next fill records it again.
 """
 
 import json
-import mmap
 import os
 import struct
 import zlib
 from collections.abc import Mapping
 
-_ENTRY = struct.Struct("<II")
+_ENTRY = struct.Struct("<QII")
+LONGEST = 64 << 10
+"""Bytes of one set; a longer one is not recorded (S3 allows 2 KiB of metadata)."""
+REMEMBERED = 64
+"""Sets just written, which most parts of a segment share."""
 
 
 class HeaderRecords:
-    """The records of one segment of `parts` parts. One process writes."""
+    """The records of one segment. One process writes. Raises OSError."""
 
-    def __init__(self, path: str, parts: int) -> None:
-        self._sets_fd = os.open(f"{path}.sets", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        fd = os.open(f"{path}.index", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def __init__(self, path: str) -> None:
+        self._sets = os.open(f"{path}.sets", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.ftruncate(fd, parts * _ENTRY.size)
-            self._index = mmap.mmap(fd, parts * _ENTRY.size)
-        finally:
-            os.close(fd)
-        self._sets: list[tuple[int, Mapping[str, str] | None]] = _read(self._sets_fd)
-        self._numbers = {crc: number for number, (crc, found) in enumerate(self._sets, 1) if found is not None}
+            self._index = os.open(f"{path}.index", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except BaseException:
+            os.close(self._sets)
+            raise
+        self._written: dict[bytes, bytes] = {}
 
     def get(self, part: int) -> Mapping[str, str] | None:
-        number: int
-        number, crc = _ENTRY.unpack_from(self._index, part * _ENTRY.size)
-        if not 0 < number <= len(self._sets) or self._sets[number - 1][0] != crc:
+        entry = os.pread(self._index, _ENTRY.size, part * _ENTRY.size)
+        if len(entry) < _ENTRY.size:
             return None
-        return self._sets[number - 1][1]
+        at, length, crc = _ENTRY.unpack(entry)
+        if not 0 < length <= LONGEST:
+            return None
+        found = os.pread(self._sets, length, at)
+        if len(found) < length or zlib.crc32(found) != crc:
+            return None
+        headers: Mapping[str, str] = json.loads(found)
+        return headers
 
     def put(self, part: int, headers: Mapping[str, str]) -> None:
-        line = json.dumps(dict(sorted(headers.items()))).encode()
-        crc = zlib.crc32(line)
-        number = self._numbers.get(crc)
-        if number is None or self._sets[number - 1][1] != headers:
-            os.write(self._sets_fd, b"%08x %s\n" % (crc, line))
-            self._sets.append((crc, dict(headers)))
-            number = self._numbers[crc] = len(self._sets)
-        _ENTRY.pack_into(self._index, part * _ENTRY.size, number, crc)
+        found = json.dumps(dict(sorted(headers.items()))).encode()
+        if len(found) > LONGEST:
+            return
+        entry = self._written.get(found) or self._append(found)
+        os.pwrite(self._index, entry, part * _ENTRY.size)
 
     def close(self) -> None:
-        os.close(self._sets_fd)
-        self._index.close()
+        os.close(self._sets)
+        os.close(self._index)
 
-
-def _read(fd: int) -> list[tuple[int, Mapping[str, str] | None]]:
-    """Lines as (CRC, headers); a torn one keeps its number and is None. A torn last line is ended first."""
-    data = os.pread(fd, os.fstat(fd).st_size, 0)
-    if data and not data.endswith(b"\n"):
-        os.write(fd, b"\n")
-    found: list[tuple[int, Mapping[str, str] | None]] = []
-    for line in data.splitlines():
-        crc, body = line[:8], line[9:]
-        good = crc == b"%08x" % zlib.crc32(body)
-        found.append((zlib.crc32(body), json.loads(body) if good else None))
-    return found
+    def _append(self, found: bytes) -> bytes:
+        at = os.fstat(self._sets).st_size
+        if os.pwrite(self._sets, found, at) < len(found):
+            return bytes(_ENTRY.size)  # the disk is full: unknown
+        entry = _ENTRY.pack(at, len(found), zlib.crc32(found))
+        if len(self._written) >= REMEMBERED:
+            self._written.clear()
+        self._written[found] = entry
+        return entry

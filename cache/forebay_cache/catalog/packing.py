@@ -5,26 +5,24 @@ chunks. A segment's id is known only when it is full, so rows wait in order unti
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from forebay_cache.catalog import parts as tables
-from forebay_cache.catalog.base import Entry, Part
+from forebay_cache.catalog.base import Entry
+from forebay_cache.catalog.parts import Draft
 from forebay_cache.model.ids import BLOCK_SIZE, CHUNK_SIZE, PACKED_SEGMENT_LIMIT, Extent, SegmentId, round_up
 from forebay_cache.origin.base import OriginObject
 
-PENDING_LIMIT = 200_000
+PENDING_LIMIT = 1 << 17
 """Rows that wait for a segment at most; then every open segment is closed."""
 NOWHERE = SegmentId(bytes(32))
 """Segment of an empty file's extent: it has no bytes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """One object of a sync: its path in the Dataset, what the origin said, and where it comes from."""
+class Place:
+    """Where objects come from: the origin's identity, and the salt of new segments."""
 
-    path: bytes
-    object: OriginObject
     origin: str
     salt: bytes
 
@@ -33,94 +31,106 @@ class Listed:
 class _Segment:
     """A segment being packed; `id` once it is full."""
 
-    origin: str
-    salt: bytes
-    parts: list[Part] = field(default_factory=list)
-    size: int = 0
+    draft: Draft
     id: SegmentId | None = None
-
-    def place(self, size: int) -> int:
-        """Where an object of `size` bytes goes; -1 if it no longer fits."""
-        at = self.size
-        if at // CHUNK_SIZE != (at + size - 1) // CHUNK_SIZE:
-            at = round_up(at, CHUNK_SIZE)
-        return at if round_up(at + size, BLOCK_SIZE) <= PACKED_SEGMENT_LIMIT else -1
-
-    def add(self, found: OriginObject, at: int) -> None:
-        self.parts.append(Part(len(self.parts), at, found.size, found.key, found.etag, found.version))
-        self.size = round_up(at + found.size, BLOCK_SIZE)
 
 
 Put = Callable[[SegmentId, bytes], None]
 """Keeps a parts table."""
+Emit = Callable[[Entry], None]
+"""Takes the entries, in the order in which rows were given."""
 
 
 class Packer:
-    """Takes objects and unchanged entries in order of path, gives entries in the same order."""
+    """Takes objects and unchanged entries in order of path, and emits entries in the same order.
 
-    def __init__(self, put: Put) -> None:
+    `sizes`: bytes of each segment it made, so far.
+    """
+
+    def __init__(self, put: Put, emit: Emit) -> None:
+        self.sizes: dict[SegmentId, int] = {}
         self._put = put
-        self._open: dict[tuple[str, bytes], _Segment] = {}
-        self._pending: deque[tuple[Listed | Entry, _Segment | None, int]] = deque()
+        self._emit = emit
+        self._open: dict[Place, _Segment] = {}
+        self._pending: deque[tuple[bytes, OriginObject | Entry, _Segment | None, int]] = deque()
 
-    def keep(self, entry: Entry) -> Iterator[Entry]:
+    def keep(self, entry: Entry) -> None:
         """An unchanged file keeps its extent."""
-        self._pending.append((entry, None, 0))
-        return self._ready()
+        if self._pending:
+            self._wait(entry.key, entry, None, 0)
+        else:
+            self._emit(entry)
 
-    def add(self, listed: Listed) -> Iterator[Entry]:
-        size = listed.object.size
-        if not size:
-            found = listed.object
-            return self.keep(Entry(listed.path, 0, found.mtime_ms, found.etag, Extent(NOWHERE, 0, 0)))
-        segment = self._alone(listed) if size > CHUNK_SIZE else self._shared(listed)
-        self._pending.append((listed, segment, segment.parts[-1].offset))
-        if len(self._pending) > PENDING_LIMIT:
-            return self.close()
-        return self._ready()
+    def add(self, path: bytes, found: OriginObject, place: Place) -> None:
+        if not found.size:
+            self.keep(Entry(path, 0, found.mtime_ms, found.etag, Extent(NOWHERE, 0, 0)))
+        elif found.size > CHUNK_SIZE:
+            segment = _Segment(Draft(place.origin, place.salt))
+            segment.draft.add(0, found.size, found.key, found.etag, found.version)
+            self._finish(segment)
+            self._wait(path, found, segment, 0)
+        else:
+            self._share(path, found, place)
 
-    def close(self) -> Iterator[Entry]:
-        """Closes every open segment -> the rows that waited."""
+    def close(self) -> None:
+        """Closes every open segment; nothing waits any more."""
         for segment in self._open.values():
             self._finish(segment)
         self._open.clear()
-        return self._ready()
+        self._flush()
 
-    def _alone(self, listed: Listed) -> _Segment:
-        segment = _Segment(listed.origin, listed.salt)
-        segment.add(listed.object, 0)
-        self._finish(segment)
-        return segment
-
-    def _shared(self, listed: Listed) -> _Segment:
-        where = (listed.origin, listed.salt)
-        segment = self._open.setdefault(where, _Segment(*where))
-        at = segment.place(listed.object.size)
-        if at < 0:
-            self._finish(segment)
-            segment = self._open[where] = _Segment(*where)
+    def _share(self, path: bytes, found: OriginObject, place: Place) -> None:
+        segment = self._open.get(place)
+        at = fit(segment.draft.size, found.size) if segment else -1
+        if segment is None or at < 0:
+            if segment:
+                self._finish(segment)
+            segment = self._open[place] = _Segment(Draft(place.origin, place.salt))
             at = 0
-        segment.add(listed.object, at)
-        return segment
+        segment.draft.add(at, found.size, found.key, found.etag, found.version)
+        self._wait(path, found, segment, at)
 
     def _finish(self, segment: _Segment) -> None:
-        segment.id, table = tables.encode(segment.origin, segment.salt, segment.parts)
-        segment.parts = segment.parts[-1:]  # the table has them; a row only needs its own offset
+        segment.id, table = segment.draft.encode()
+        self.sizes[segment.id] = segment.draft.size
+        segment.draft = _EMPTY  # the table has its rows
         self._put(segment.id, table)
 
-    def _ready(self) -> Iterator[Entry]:
-        """Rows at the head of the queue whose segment is known."""
-        while self._pending and (self._pending[0][1] is None or self._pending[0][1].id is not None):
-            row, segment, offset = self._pending.popleft()
+    def _wait(self, path: bytes, row: OriginObject | Entry, segment: _Segment | None, at: int) -> None:
+        self._pending.append((path, row, segment, at))
+        if len(self._pending) > PENDING_LIMIT:
+            self.close()
+        first = self._pending[0][2] if self._pending else None
+        if first and first.id:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Emits the rows at the head of the queue whose segment is known."""
+        pending = self._pending
+        while pending:
+            path, row, segment, at = pending[0]
             if isinstance(row, Entry):
-                yield row
-            elif segment is not None and segment.id is not None:
-                found = row.object
-                extent = Extent(segment.id, offset, found.size)
-                yield Entry(row.path, found.size, found.mtime_ms, found.etag, extent)
+                self._emit(row)
+            elif segment and segment.id:
+                self._emit(Entry(path, row.size, row.mtime_ms, row.etag, Extent(segment.id, at, row.size)))
+            else:
+                return
+            pending.popleft()
+
+
+_EMPTY = Draft("", b"")
+
+
+def fit(end: int, size: int) -> int:
+    """Where an object of `size` bytes goes in a packed segment that ends at `end`; -1 if it no longer fits."""
+    at = end
+    if at // CHUNK_SIZE != (at + size - 1) // CHUNK_SIZE:
+        at = round_up(at, CHUNK_SIZE)
+    return at if round_up(at + size, BLOCK_SIZE) <= PACKED_SEGMENT_LIMIT else -1
 
 
 def unchanged(old: Entry, new: OriginObject, *, strong: bool) -> bool:
-    """Whether `new` has the bytes `old` has. Without a strong ETag the time must be the same as well."""
+    """Whether `new` has the bytes `old` has. Without a strong ETag the time must be the same as well; with one, an object
+    that was written again with the same bytes is no news and keeps the time it had."""
     same = old.size == new.size and old.etag == new.etag and bool(new.etag)
     return same and (strong or old.mtime_ms == new.mtime_ms)

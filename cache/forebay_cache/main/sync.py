@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from forebay_cache.catalog.files import CatalogFiles
 from forebay_cache.catalog.sources import Mapping
-from forebay_cache.catalog.sync import run_sync
+from forebay_cache.catalog.sync import reason, run_sync
 from forebay_cache.contract.admin import SyncReport
 from forebay_cache.contract.config import Source
 from forebay_cache.main.origins import make_origin
@@ -42,11 +42,9 @@ async def run(_options: argparse.Namespace) -> None:
 
     try:
         ended = await _synced(job, tell, reported)
-    except ForebayError as exc:
-        update = {"state": "Failed", "reason": type(exc).__name__, "message": str(exc)}
+    except (ForebayError, OSError, MemoryError, ValueError) as exc:
+        update = {"state": "Failed", "reason": reason(exc), "message": str(exc) or type(exc).__name__}
         ended = reported[0].model_copy(update=update)
-    except (OSError, MemoryError, ValueError) as exc:
-        ended = reported[0].model_copy(update={"state": "Failed", "reason": "Failed", "message": str(exc)})
     _write(ended.model_copy(update={"finished_ms": int(time.time() * 1000)}))
 
 

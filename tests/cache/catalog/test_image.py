@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,14 +58,11 @@ def content(record: FileRecord) -> bytes:
 
 
 def written(path: Path, files: list[FileRecord]) -> ImageWriter:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        writer = ImageWriter(fd, [BLOCKS] * 4, 1_500_000_000)
+    with open(path, "w+b") as file, tempfile.TemporaryFile() as scratch:
+        writer = ImageWriter(file.fileno(), scratch.fileno(), [BLOCKS] * 4, 1_500_000_000)
         writer.add(files)
-        assert writer.close() == os.fstat(fd).st_size
+        assert writer.close() == os.fstat(file.fileno()).st_size
         return writer
-    finally:
-        os.close(fd)
 
 
 def devices(folder: Path, files: list[FileRecord]) -> list[Path]:

@@ -1,15 +1,13 @@
 """Syncs over a real directory, and their commits read back."""
 
 import os
-import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from forebay_cache.catalog import devices
 from forebay_cache.catalog.files import CatalogFiles
-from forebay_cache.catalog.sources import Mapping, Range, ranges
+from forebay_cache.catalog.sources import Mapping
 from forebay_cache.catalog.sync import run_sync
 from forebay_cache.contract.admin import CommitReport
 from forebay_cache.contract.config import DirectorySource
@@ -29,11 +27,6 @@ def bucket(tmp_path: Path) -> Path:
     put(folder, "big", bytes(2 * CHUNK_SIZE + 1))
     put(folder, "empty", b"")
     return folder
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> CatalogFiles:
-    return CatalogFiles(str(tmp_path / "catalog"))
 
 
 def put(folder: Path, name: str, data: bytes) -> None:
@@ -121,54 +114,6 @@ async def test_devices_hold_every_segment_once_and_tell_themselves_apart(files: 
                 == devices.locate(device, placed.offset + placed.size - 1)
                 == placed
             )
-
-
-def expected_page(keys: list[bytes], prefix: bytes, delimiter: bytes) -> Iterator[bytes]:
-    seen = set()
-    for key in keys:
-        if not key.startswith(prefix):
-            continue
-        end = key.find(delimiter, len(prefix)) if delimiter else -1
-        item = key[: end + len(delimiter)] if end >= 0 else key
-        if item not in seen:
-            seen.add(item)
-            yield item
-
-
-@pytest.mark.parametrize("limit", [1, 2, 3, 1000])
-@pytest.mark.parametrize("delimiter", [b"", b"/", b"b"])
-@pytest.mark.parametrize("prefix", [b"", b"a", b"a/", b"b/", b"q", b"a/b", b"\xc3"])
-async def test_pages_are_those_of_a_sorted_list(
-    files: CatalogFiles, bucket: Path, monkeypatch: pytest.MonkeyPatch, prefix: bytes, delimiter: bytes, limit: int
-) -> None:
-    monkeypatch.setattr("forebay_cache.catalog.leaf.LEAST", 1)
-    monkeypatch.setattr("forebay_cache.catalog.leaf.MEAN", 3)
-    commit = files.commit(CommitId((await synced(files, bucket)).id))
-    assert len(commit.record.leaves) > 1
-    want = list(expected_page([entry.key for entry in commit], prefix, delimiter))
-    got: list[bytes] = []
-    at: bytes | None = b""
-    while at is not None:
-        page = commit.page(prefix, delimiter, at, limit)
-        assert len(page.entries) + len(page.prefixes) <= limit
-        got += sorted([entry.key for entry in page.entries] + list(page.prefixes))
-        at = page.next
-    assert got == want
-
-
-def test_ranges_split_a_listing_without_gap_or_overlap() -> None:
-    source = random.Random(5)
-    letters = [bytes([n]) for n in b"a-/.b"]
-    keys = sorted({b"".join(source.choices(letters, k=source.randrange(1, 6))) for _ in range(300)})
-    common = sorted({key[: key.find(b"/") + 1] for key in keys if b"/" in key})
-    found = [
-        key
-        for one in ranges(b"", common)
-        for key in keys
-        if key.startswith(one.prefix) and key > one.after and (not one.before or key < one.before)
-    ]
-    assert found == keys
-    assert ranges(b"p/", []) == [Range(b"p/")]
 
 
 async def test_two_sources_make_one_namespace_and_the_first_wins(files: CatalogFiles, tmp_path: Path) -> None:
