@@ -83,6 +83,8 @@ def verify(shelf: Shelf, handle: Handle, start: int, stop: int) -> bool:
     bits = handle.bits
     if bits is None:
         return True
+    if not handle.length:
+        return False
     for first, last in missing(bits, *blocks_of(start, stop)):
         if not _is_good(handle, first, last):
             return False
@@ -108,8 +110,6 @@ def _handle(shelf: Shelf, chunk: ChunkId, fd: int, *, complete: bool) -> Handle:
 
 
 def _is_good(handle: Handle, first: int, last: int) -> bool:
-    if not handle.length:
-        return False
     try:
         return not bad_blocks(handle.fd, first, last)
     except OSError:
