@@ -17,7 +17,7 @@ from forebay_cache.mount.tally import Totals
 REVIVALS = 5
 REVIVALS_S = 60.0
 """A volume whose workers die more often than that gives EIO from then on, instead of never an answer."""
-END_S = 5.0
+END_S = 1.0
 log = logging.getLogger("forebay.mount")
 
 

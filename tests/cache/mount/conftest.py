@@ -1,10 +1,13 @@
 """A member's end of the node socket, spoken by hand; and whether this machine can mount."""
 
 import os
+import re
 import socket
 import struct
+import threading
+import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -97,3 +100,53 @@ def chunk_fd(tmp_path: Path) -> Iterator[int]:
 def can_mount() -> None:
     if reason := missing_part():
         pytest.skip(reason)
+
+
+def wait_until(holds: Callable[[], bool], within_s: float = 10.0) -> None:
+    """Loop devices and FUSE connections end a moment after their mount."""
+    deadline = time.monotonic() + within_s
+    while not holds() and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
+
+
+def litter(under: str = "pytest-of") -> set[str]:
+    """Mounts, loop devices, workers and FUSE descriptors there are now, of tests."""
+    mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if under in line]
+    return {*mounts, *map(str, loops(under)), *map(str, workers_of(os.getpid())), *fuse_descriptors()}
+
+
+def loops(under: str) -> list[tuple[str, str]]:
+    """Loop devices and what is behind them. That of a data device has lost all but its last name: its FUSE is nowhere."""
+    found = []
+    for path in sorted(Path("/sys/block").glob("loop*/loop/backing_file")):
+        try:
+            behind = path.read_text().strip()
+        except OSError:
+            continue  # ends right now
+        if under in behind or re.fullmatch(r"/\d+( \(deleted\))?", behind):
+            found.append((path.parts[3], behind))
+    return found
+
+
+def workers_of(parent: int) -> list[int]:
+    """Process ids of the workers that `parent` has started."""
+    return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _is_worker(pid, parent)]
+
+
+def fuse_descriptors() -> list[str]:
+    links = []
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            links.append(os.readlink(f"/proc/self/fd/{fd}"))
+        except OSError:
+            continue  # the listing's own
+    return [link for link in links if link == "/dev/fuse"]
+
+
+def _is_worker(pid: int, parent: int) -> bool:
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return False
+    return b"forebay_cache.mount.worker" in command and int(status[1]) == parent

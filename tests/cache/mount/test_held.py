@@ -1,4 +1,3 @@
-import errno
 import mmap
 import os
 from pathlib import Path
@@ -28,12 +27,7 @@ def opened(folder: Path, number: int) -> int:
 
 
 def is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError as exc:
-        assert exc.errno == errno.EBADF
-        return False
-    return True
+    return os.path.exists(f"/proc/self/fd/{fd}")
 
 
 def test_the_limit_holds_and_the_idlest_goes(tmp_path: Path) -> None:
