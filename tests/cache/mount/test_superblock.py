@@ -10,13 +10,15 @@ from forebay_cache.mount.superblock import device_sizes
 
 def head(path: Path, blocks: list[int]) -> bytes:
     fd = os.open(path, os.O_RDWR | os.O_CREAT)
+    scratch = os.memfd_create("scratch")
     try:
-        writer = ImageWriter(fd, blocks, 0)
+        writer = ImageWriter(fd, scratch, blocks, 0)
         writer.add([FileRecord(b"a", 4096, 0, 1, 256)])
         writer.close()
         return os.pread(fd, 4096, 0)
     finally:
         os.close(fd)
+        os.close(scratch)
 
 
 @pytest.mark.parametrize("blocks", [[512, 600, 512, 512], [512] * 23])
