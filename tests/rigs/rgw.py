@@ -102,6 +102,7 @@ def _configured(folder: pathlib.Path, port: int, memory: int) -> pathlib.Path:
     for name in ("mon", "osd"):
         (folder / name).mkdir()
     conf = folder / "ceph.conf"
+    # tcp_nodelay: else every small answer on a used connection waits 40 ms for an acknowledgement
     conf.write_text(
         f"""[global]
 fsid = {uuid.uuid4()}
@@ -131,7 +132,7 @@ mon data avail crit = 1
 osd objectstore = memstore
 memstore device bytes = {memory}
 [client.rgw]
-rgw frontends = beast endpoint=127.0.0.1:{port}
+rgw frontends = beast endpoint=127.0.0.1:{port} tcp_nodelay=1
 rgw enable apis = s3, admin
 keyring = /dev/null
 """

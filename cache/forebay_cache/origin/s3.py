@@ -71,8 +71,8 @@ class S3Origin:
         name = _name(key, what)
 
         async def ask() -> ObjectHead:
-            clients = await self._clients.get()
-            answer = await clients.control.head_object(Bucket=self._bucket, Key=name, **_conditions(match))
+            control = await self._clients.control()
+            answer = await control.head_object(Bucket=self._bucket, Key=name, **_conditions(match))
             return checked(head_of_boto(key, answer), match)
 
         return await self._retried(ask, what, self._attempts())
@@ -127,8 +127,8 @@ class S3Origin:
         arguments = {"Bucket": self._bucket, "Prefix": _text(prefix, what), "MaxKeys": PAGE, **more}
 
         async def ask() -> Any:
-            clients = await self._clients.get()
-            return await clients.control.list_objects_v2(**arguments)
+            control = await self._clients.control()
+            return await control.list_objects_v2(**arguments)
 
         return await self._retried(ask, what, self._attempts())
 
@@ -145,19 +145,19 @@ class S3Origin:
         return answer
 
     async def _get_by_rust(self, name: str, wanted: tuple[int, int], match: Match) -> tuple[Answer, tuple[int, int]]:
-        clients = await self._clients.get()
+        store = await self._clients.bytes()
         options: Any = {"range": wanted} if wanted[0] < wanted[1] else {}
         if match.version:
             options["version"] = match.version
         elif match.etag:
             options["if_match"] = f'"{match.etag}"'
-        result = await obstore.get_async(clients.bytes, name, options=options)
+        result = await obstore.get_async(store, name, options=options)
         return RustAnswer(head_of_rust(name.encode(), result), result), result.range
 
     async def _get_by_boto(self, name: str, wanted: tuple[int, int], match: Match) -> tuple[Answer, tuple[int, int]]:
-        clients = await self._clients.get()
+        control = await self._clients.control()
         ranged = {"Range": f"bytes={wanted[0]}-{wanted[1] - 1}"} if wanted[0] < wanted[1] else {}
-        answer = await clients.control.get_object(Bucket=self._bucket, Key=name, **ranged, **_conditions(match))
+        answer = await control.get_object(Bucket=self._bucket, Key=name, **ranged, **_conditions(match))
         return BotoAnswer(head_of_boto(name.encode(), answer), answer["Body"]), range_of_boto(answer)
 
     async def _retried(self, call: Callable[[], Awaitable[T]], what: str, attempts: Attempts) -> T:

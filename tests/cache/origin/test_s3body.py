@@ -143,3 +143,11 @@ async def test_connections_are_used_again(server: Server, origin: S3Origin) -> N
         assert await received(origin, b"plain", start, start + 1000) == DATA[start : start + 1000]
     assert len(server.requests) == 20
     assert server.connections == 1
+
+
+async def test_bytes_do_not_wait_for_the_control_client(origin: S3Origin) -> None:
+    assert await received(origin, b"plain", 0, 10) == DATA[:10]
+    assert origin._clients._control is None
+    with pytest.raises(OriginError):
+        await origin.prefixes(b"")
+    assert origin._clients._control is not None
