@@ -104,7 +104,7 @@ class LeafCommit:
         self.id = record.id
         self.file_count = record.files
         self.total_bytes = record.bytes
-        self._leaves = leaves
+        self.leaves = leaves
         self._shelf = Shelf([bytes.fromhex(leaf.first) for leaf in record.leaves], leaves)
 
     def find(self, key: bytes) -> Entry | None:
@@ -117,16 +117,16 @@ class LeafCommit:
         return self._shelf.entries()
 
     def rows(self) -> Iterator[Row]:
-        for leaf in self._leaves:
+        for leaf in self.leaves:
             yield from leaf.rows()
 
     def segments(self) -> Sequence[SegmentId]:
-        return sorted({segment for leaf in self._leaves for segment in leaf.segments if any(segment)})
+        return sorted({segment for leaf in self.leaves for segment in leaf.segments if any(segment)})
 
     def unshared(self, other: "LeafCommit") -> Iterator[Entry]:
         """Entries of the leaves that `other` does not have."""
         known = {leaf.id for leaf in other.record.leaves}
-        for name, leaf in zip(self.record.leaves, self._leaves, strict=True):
+        for name, leaf in zip(self.record.leaves, self.leaves, strict=True):
             if name.id not in known:
                 yield from leaf.entries()
 

@@ -69,7 +69,8 @@ async def listed(mappings: Sequence[Mapping], checkpoint: Checkpoint) -> AsyncGe
         streams = []
         for number, mapping in enumerate(mappings):
             streams.append(await stack.enter_async_context(aclosing(_paths(number, mapping, checkpoint))))
-        async for one in _merged(streams):
+        merged = await stack.enter_async_context(aclosing(_merged(streams)))
+        async for one in merged:
             yield one
 
 
