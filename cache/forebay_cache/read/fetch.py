@@ -33,7 +33,7 @@ async def open_body(origin: Origin, job: Job) -> Body:
 async def copy_body(
     body: Body, job: Job, fill: Fill, pool: Executor, written: Callable[[], None]
 ) -> AsyncGenerator[int, None]:
-    """Writes the body into the fill at the job's place, padded with zeros to whole blocks; calls `written` after each
+    """Writes the body into the fill at the job's place, padded with zeros to the job's end; calls `written` after each
     write; yields the size of each buffer that came. On an error or cancellation the blocks already written stay, and are
     right."""
     loop = asyncio.get_running_loop()
@@ -55,8 +55,13 @@ async def copy_body(
                 head, pending = pending[:whole], pending[whole:]
                 await put(head)
                 limit = NEXT_WRITE
-    if pending:
-        await put(pending + bytes(-len(pending) % BLOCK_SIZE))
+    if at < job.stop:
+        await put(pending + bytes(job.stop - at - len(pending)))
+
+
+async def write_zeros(job: Job, fill: Fill, pool: Executor) -> None:
+    """What there is of a job that has no bytes to ask for."""
+    await _finish(asyncio.get_running_loop().run_in_executor(pool, fill.write, job.start, bytes(job.stop - job.start)))
 
 
 async def _finish(future: "asyncio.Future[None]") -> None:

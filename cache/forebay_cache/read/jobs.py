@@ -10,7 +10,8 @@ from forebay_cache.model.ids import BLOCK_SIZE, CHUNK_SIZE, ChunkId, SegmentId, 
 @dataclass(frozen=True, slots=True)
 class Job:
     """One ranged GET: bytes [first, last) of `part`'s object at `origin` (an identity), which belong at `start` of a chunk
-    of `segment`. `stop` includes the zeros that pad the part to whole blocks."""
+    of `segment`. `stop` includes the zeros behind the part: to whole blocks, and to the chunk's end where the next part did
+    not fit. With first = last there is nothing to ask for: all of it is zeros."""
 
     segment: SegmentId
     origin: str
@@ -33,11 +34,12 @@ def narrow(job: Job, start: int, stop: int) -> Job:
     """The part of `job` that bytes [start, stop) of the chunk need, in whole blocks."""
     low = max(job.start, start // BLOCK_SIZE * BLOCK_SIZE)
     high = min(job.stop, round_up(stop, BLOCK_SIZE))
-    first = job.first + low - job.start
+    first = min(job.last, job.first + low - job.start)
     return replace(job, first=first, last=min(job.last, first + high - low), start=low, stop=high)
 
 
 def _job(parts: Parts, part: Part, base: int, end: int) -> Job:
     low, high = max(part.offset, base), min(part.offset + part.size, end)
     first, last = low - part.offset, high - part.offset
-    return Job(parts.segment, parts.origin, part, first, last, low - base, round_up(high - base, BLOCK_SIZE))
+    behind = parts.part(part.index + 1).offset if part.index + 1 < len(parts) else parts.size
+    return Job(parts.segment, parts.origin, part, first, last, low - base, min(behind, end) - base)

@@ -16,7 +16,7 @@ from forebay_cache.origin.base import Match, Origin
 from forebay_cache.read.background import Background
 from forebay_cache.read.base import Piece
 from forebay_cache.read.counters import ReadCounters
-from forebay_cache.read.fetch import copy_body, open_body
+from forebay_cache.read.fetch import copy_body, open_body, write_zeros
 from forebay_cache.read.flights import Flights
 from forebay_cache.read.gone import GoneParts
 from forebay_cache.read.jobs import Job, jobs, narrow
@@ -144,6 +144,10 @@ class ChunkReader:
         if not absent:
             return
         job = narrow(job, absent[0][0], absent[-1][1])  # a slice that broke off goes on where it stopped
+        if job.first == job.last:
+            await write_zeros(job, fill, self._pool)
+            written()
+            return
         counters = self.counters.origin(job.origin)
         counters.requests += 1
         try:

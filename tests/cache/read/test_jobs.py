@@ -54,3 +54,35 @@ def test_a_narrowed_job_is_the_blocks_that_are_needed() -> None:
     assert (small.first, small.last, small.start, small.stop) == (4096, 12288, 4096, 12288)
     (tail,) = jobs(Table((5000,)), ChunkId(SEGMENT, 0), 4500, 4600)
     assert (narrow(tail, 4500, 4600).first, narrow(tail, 4500, 4600).last) == (4096, 5000)
+
+
+class Gapped(Table):
+    """As a packer leaves it: a second object that would straddle two chunks begins with the second."""
+
+    def part(self, index: int) -> Part:
+        return Part(index, (0, CHUNK_SIZE)[index], self.sizes[index], b"k%d" % index, "e", None)
+
+    @property
+    def size(self) -> int:
+        return CHUNK_SIZE + round_up(self.sizes[1], 4096)
+
+    def within(self, start: int, stop: int) -> Sequence[Part]:
+        return [
+            self.part(index)
+            for index in (0, 1)
+            if (0, CHUNK_SIZE)[index] < stop and start < (CHUNK_SIZE, self.size)[index]
+        ]
+
+
+def test_the_zeros_at_a_chunks_end_belong_to_its_last_job() -> None:
+    table = Gapped((5000, 100))
+    (first,) = jobs(table, ChunkId(SEGMENT, 0), 0, 10)
+    assert (first.first, first.last, first.start, first.stop) == (0, 5000, 0, CHUNK_SIZE)
+    (second,) = jobs(table, ChunkId(SEGMENT, 1), 0, 10)
+    assert (second.first, second.last, second.start, second.stop) == (0, 100, 0, 4096)
+
+
+def test_zeros_alone_ask_for_nothing() -> None:
+    (job,) = jobs(Gapped((5000, 100)), ChunkId(SEGMENT, 0), 20000, 30000)
+    zeros = narrow(job, 20000, 30000)
+    assert (zeros.first, zeros.last, zeros.start, zeros.stop) == (5000, 5000, 16384, 32768)
