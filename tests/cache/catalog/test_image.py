@@ -5,14 +5,14 @@ import random
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from forebay_cache.catalog.image import FileRecord, ImageWriter
 
+InKernel = Callable[[Path, Sequence[Path], Callable[[bytes], None]], None]
 BLOCKS = 4096
 SEED = 20240
 
@@ -83,27 +83,6 @@ def checked(image: Path, paths: list[Path]) -> None:
     subprocess.run(["fsck.erofs", *[f"--device={path}" for path in paths], str(image)], check=True, capture_output=True)
 
 
-@contextmanager
-def mounted(image: Path, paths: list[Path], folder: Path) -> Iterator[bytes]:
-    if os.geteuid() != 0:
-        pytest.skip("not root: the kernel cannot be asked to mount")
-    folder.mkdir()
-    loops = []
-    try:
-        for path in (*paths, image):
-            attach = ["losetup", "-f", "--show", "-r", str(path)]
-            loops.append(subprocess.run(attach, check=True, capture_output=True, text=True).stdout.strip())
-        options = "ro," + ",".join(f"device={loop}" for loop in loops[:-1])
-        subprocess.run(["mount", "-t", "erofs", "-o", options, loops[-1], str(folder)], check=True)
-        try:
-            yield os.fsencode(folder)
-        finally:
-            subprocess.run(["umount", str(folder)], check=True)
-    finally:
-        for loop in loops:
-            subprocess.run(["losetup", "-d", loop], check=False)
-
-
 def test_the_checker_finds_no_fault(tmp_path: Path) -> None:
     files = records()
     written(tmp_path / "image", files)
@@ -111,35 +90,67 @@ def test_the_checker_finds_no_fault(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-def test_the_kernel_shows_every_name_attribute_and_byte(tmp_path: Path) -> None:
+def test_the_kernel_shows_every_name_attribute_and_byte(tmp_path: Path, in_kernel: InKernel) -> None:
     files = records()
     written(tmp_path / "image", files)
-    with mounted(tmp_path / "image", devices(tmp_path, files), tmp_path / "mnt") as root:
+
+    def check(root: bytes) -> None:
         for record in files:
             path = os.path.join(root, record.path)
             info = os.stat(path)
-            assert (info.st_size, int(info.st_mtime), info.st_mode, info.st_nlink) == (
-                record.size,
-                record.mtime_s,
-                0o100444,
-                1,
-            )
+            seen = (info.st_size, int(info.st_mtime), info.st_mode, info.st_nlink)
+            assert seen == (record.size, record.mtime_s, 0o100444, 1), record.path
             with open(path, "rb") as file:
                 assert file.read() == content(record), record.path
-        seen = {os.path.relpath(os.path.join(d, f), root) for d, _, names in os.walk(root) for f in names}
-        assert seen == {record.path for record in files}
+        found = {os.path.relpath(os.path.join(d, f), root) for d, _, names in os.walk(root) for f in names}
+        assert found == {record.path for record in files}
         with pytest.raises(OSError, match="Read-only file system"):
             (Path(os.fsdecode(root)) / "new").touch()
 
+    in_kernel(tmp_path / "image", devices(tmp_path, files), check)
+
 
 @pytest.mark.root
-def test_a_directory_beats_a_file_of_its_name(tmp_path: Path) -> None:
+def test_a_directory_beats_a_file_of_its_name(tmp_path: Path, in_kernel: InKernel) -> None:
     files = [FileRecord(path, 0, 0, 1, 0) for path in (b"a", b"a-", b"a.b", b"a/b", b"a/b/c", b"z")]
     writer = written(tmp_path / "image", files)
     assert writer.dropped == 2
-    with mounted(tmp_path / "image", devices(tmp_path, []), tmp_path / "mnt") as root:
+
+    def check(root: bytes) -> None:
         assert sorted(os.listdir(root)) == [b"a", b"a-", b"a.b", b"z"]
         assert os.listdir(root + b"/a/b") == [b"c"]
+
+    in_kernel(tmp_path / "image", devices(tmp_path, []), check)
+
+
+@pytest.mark.root
+def test_a_file_larger_than_one_index_spans(tmp_path: Path, in_kernel: InKernel) -> None:
+    """8 TiB is the largest run one index can stand for."""
+    size, end = (8 << 40) + 5000, b"the last bytes"
+    with open(tmp_path / "image", "w+b") as file, tempfile.TemporaryFile() as scratch:
+        writer = ImageWriter(file.fileno(), scratch.fileno(), [(1 << 32) - 1, 256, 256, 256], 0)
+        writer.add([FileRecord(b"a", 5, 0, 1, 0), FileRecord(b"b", size, 0, 1, 1), FileRecord(b"c", 5, 0, 1, 0)])
+        writer.close()
+    paths = [tmp_path / f"device{n}" for n in range(4)]
+    for path in paths:
+        path.write_bytes(bytes(1 << 20))
+    try:
+        os.truncate(paths[0], 9 << 40)
+    except OSError:
+        pytest.skip("the file system holds no sparse file of 9 TiB")
+    with open(paths[0], "r+b") as device:
+        device.write(b"small")
+        device.seek(4096 + size - len(end))
+        device.write(end)
+
+    def check(root: bytes) -> None:
+        assert os.path.getsize(root + b"/b") == size
+        with open(root + b"/b", "rb") as file:
+            file.seek(-len(end) - 3, os.SEEK_END)
+            assert file.read() == b"\0\0\0" + end
+        assert (Path(os.fsdecode(root)) / "c").read_bytes() == b"small"
+
+    in_kernel(tmp_path / "image", paths, check)
 
 
 def test_directories_with_more_entries_than_memory_holds_are_spilled(

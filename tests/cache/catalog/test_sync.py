@@ -1,20 +1,48 @@
-"""Syncs over a real directory, and their commits read back."""
+"""Syncs, and their commits read back: of a real directory, and of a bucket in memory that changes and fails on demand."""
 
+import asyncio
+import errno
+import hashlib
 import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
 
-from forebay_cache.catalog import devices
+from forebay_cache.catalog import devices, leaf, sources
+from forebay_cache.catalog.commit import LeafCommit
+from forebay_cache.catalog.edge import Point
 from forebay_cache.catalog.files import CatalogFiles
 from forebay_cache.catalog.sources import Mapping
-from forebay_cache.catalog.sync import run_sync
+from forebay_cache.catalog.sync import reason, run_sync
 from forebay_cache.contract.admin import CommitReport
 from forebay_cache.contract.config import DirectorySource
-from forebay_cache.model.errors import NotFound
+from forebay_cache.model.errors import (
+    NotFound,
+    OriginBadAnswer,
+    OriginDenied,
+    OriginMissing,
+    OriginThrottled,
+    OriginUnavailable,
+    PartGone,
+    StoreFull,
+)
 from forebay_cache.model.ids import CHUNK_SIZE, CommitId
 from forebay_cache.model.ranges import spans
+from forebay_cache.origin import memory
 from forebay_cache.origin.folder import FolderOrigin
+from forebay_cache.origin.memory import Fault, MemoryOrigin
+from forebay_cache.read.reader import ChunkReader
+from forebay_cache.store.disk import DiskStore
+from forebay_cache.store.ledger import Limits
+
+InKernel = Callable[[Path, Sequence[Path], Callable[[bytes], None]], None]
 
 NAMES = ["a-", "a.txt", "a/b", "a/b.c/d", "a/z", "ab", "b/1", "b/2", "ü/ß", "z"]
 
@@ -128,3 +156,273 @@ async def test_two_sources_make_one_namespace_and_the_first_wins(files: CatalogF
     entry = commit.find(b"sub/y")
     assert entry is not None
     assert files.parts(entry.extent.segment).origin.endswith("/one")
+
+
+def mapping(origin: MemoryOrigin, path: bytes = b"", prefix: bytes = b"", salt: bytes = b"") -> Mapping:
+    return Mapping(path, prefix, origin, salt)
+
+
+async def of(files: CatalogFiles, *mappings: Mapping, parent: CommitId | None = None) -> LeafCommit:
+    return files.commit(CommitId((await run_sync(files, mappings, parent, 0, lambda *_: None)).id))
+
+
+def objects(count: int) -> dict[bytes, bytes]:
+    return {b"train/%02d/%04d" % (n % 17, n): b"%d" % n * 50 for n in range(count)}
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many leaves, pages and ranges."""
+    monkeypatch.setattr(leaf, "LEAST", 20)
+    monkeypatch.setattr(leaf, "MEAN", 30)
+    monkeypatch.setattr(memory, "PAGE", 7)
+    monkeypatch.setattr(sources, "FIRST_PAGES", 2)
+
+
+async def test_equal_listings_give_equal_ids_however_they_are_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin, found = MemoryOrigin(objects(300)), set()
+    for page, first, number in ((1000, 4, 8), (7, 1, 8), (3, 2, 1), (11, 3, 64)):
+        monkeypatch.setattr(memory, "PAGE", page)
+        monkeypatch.setattr(sources, "FIRST_PAGES", first)
+        monkeypatch.setattr(sources, "RANGES", number)
+        files = CatalogFiles(str(tmp_path / str(page)))
+        commit = await of(files, mapping(origin))
+        found.add(
+            (
+                commit.id,
+                Path(files.image_path(commit.id)).read_bytes(),
+                Path(files.devices_path(commit.id)).read_bytes(),
+            )
+        )
+    assert len(found) == 1, "the image and the device table are functions of the commit"
+
+
+async def test_an_object_overwritten_or_deleted_since_is_listed_as_it_was_and_cannot_be_read(
+    files: CatalogFiles, tmp_path: Path
+) -> None:
+    origin = MemoryOrigin({b"a": b"1" * 5000, b"b": b"2" * 5000, b"c": b"3" * 5000})
+
+    def change(phase: str, _: int) -> None:
+        if phase == "Listing":
+            origin.put(b"a", b"other" * 1000)
+            origin.delete(b"b")
+
+    commit = files.commit(CommitId((await run_sync(files, [mapping(origin)], None, 0, change)).id))
+    assert [(entry.key, entry.size) for entry in commit] == [(b"a", 5000), (b"b", 5000), (b"c", 5000)]
+    async with reading(files, origin, tmp_path) as read:
+        assert await read(commit, b"c") == b"3" * 5000
+        for key in (b"a", b"b"):
+            with pytest.raises(PartGone):
+                await read(commit, key)
+    after = await of(files, mapping(origin), parent=commit.id)
+    assert [entry.key for entry in after] == [b"a", b"c"]
+
+
+async def test_every_byte_can_be_read_wherever_packing_put_it(files: CatalogFiles, tmp_path: Path) -> None:
+    source = random.Random(3)
+    sizes = [5, 4096, 5 << 20, 5 << 20, CHUNK_SIZE, CHUNK_SIZE - 1, 3 << 20, CHUNK_SIZE + 1, 20 << 20, 100_000, 0]
+    origin = MemoryOrigin({b"f%02d" % n: source.randbytes(size) for n, size in enumerate(sizes)})
+    commit = await of(files, mapping(origin))
+    async with reading(files, origin, tmp_path) as read:
+        for n, size in enumerate(sizes):
+            data = await read(commit, b"f%02d" % n)
+            assert len(data) == size
+            assert hashlib.md5(data).hexdigest() == commit.find(b"f%02d" % n).etag  # type: ignore[union-attr]
+
+
+Read = Callable[[LeafCommit, bytes], Awaitable[bytes]]
+
+
+@asynccontextmanager
+async def reading(files: CatalogFiles, origin: MemoryOrigin, folder: Path) -> AsyncIterator[Read]:
+    """The product's read path over a store on disk."""
+    store = DiskStore.open(str(folder / "store"), Limits(1 << 30), cluster_uid="test", boot_id="boot")
+    with ThreadPoolExecutor(4) as pool, closing(store):
+        reader = ChunkReader(store, files, lambda _: origin, pool, time.monotonic)
+
+        async def read(commit: LeafCommit, key: bytes) -> bytes:
+            entry = commit.find(key)
+            assert entry is not None
+            data = bytearray()
+            async with aclosing(reader.pieces(entry.extent)) as pieces:  # type: ignore[type-var]
+                async for piece in pieces:
+                    data += os.pread(piece.fd, piece.length, piece.offset)
+            return bytes(data)
+
+        try:
+            yield read
+        finally:
+            await reader.aclose()
+
+
+async def test_equal_bytes_from_another_origin_or_key_are_another_part(files: CatalogFiles) -> None:
+    """Sources exchanged: what the old origin held must not be asked of it any more."""
+    data = {b"x/a": b"1" * 10, b"x/b": b"2" * 10}
+    old, moved = MemoryOrigin(data, identity="old"), MemoryOrigin(data, identity="new")
+    first = await of(files, mapping(old))
+    second = await of(files, mapping(moved), parent=first.id)
+    assert {files.parts(segment).origin for segment in second.segments()} == {"new"}
+    deeper = MemoryOrigin({b"deep/" + key: value for key, value in data.items()}, identity="new")
+    third = await of(files, mapping(deeper, prefix=b"deep/"), parent=second.id)
+    assert [entry.key for entry in third] == [b"x/a", b"x/b"]
+    parts = [files.parts(entry.extent.segment).at(entry.extent.offset) for entry in third]
+    assert [part.key for part in parts] == [b"deep/x/a", b"deep/x/b"]
+
+
+async def test_a_file_the_first_source_lost_comes_from_the_second(files: CatalogFiles) -> None:
+    one, two = (MemoryOrigin({b"a": b"same"}, identity=name) for name in ("one", "two"))
+    first = await of(files, mapping(one), mapping(two))
+    assert {files.parts(segment).origin for segment in first.segments()} == {"one"}
+    assert await of(files, mapping(one), mapping(two), parent=first.id) is first
+    one.delete(b"a")
+    second = await of(files, mapping(one), mapping(two), parent=first.id)
+    assert {files.parts(segment).origin for segment in second.segments()} == {"two"}
+
+
+async def test_weak_origins_share_no_segment_unless_the_salt_is_the_same(files: CatalogFiles) -> None:
+    weak = MemoryOrigin({b"a": b"1"}, strong=False)
+    ids = [(await of(files, mapping(weak, salt=salt))).segments()[0] for salt in (b"uid/1", b"uid/2", b"uid/1")]
+    assert ids[0] == ids[2] != ids[1]
+
+
+async def test_two_syncs_at_once_do_not_harm_each_other(files: CatalogFiles) -> None:
+    origins = [MemoryOrigin(objects(200), identity=name, latency_s=0.001) for name in ("one", "two", "two")]
+    commits = await asyncio.gather(*(of(CatalogFiles(files.root), mapping(origin)) for origin in origins))
+    assert commits[1].id == commits[2].id != commits[0].id
+    for commit in commits:
+        whole(files, commit.id)
+    assert os.listdir(files.path("tmp")) == []
+
+
+def whole(files: CatalogFiles, commit: CommitId) -> None:
+    """Everything a commit needs is on disk and as its name says."""
+    fresh = CatalogFiles(files.root)
+    for entry in fresh.commit(commit):
+        part = fresh.parts(entry.extent.segment).at(entry.extent.offset)
+        assert (part.key, part.size) == (entry.key, entry.size)
+    devices.decode(Path(fresh.devices_path(commit)).read_bytes())
+    assert os.path.getsize(fresh.image_path(commit)) == fresh.report(commit).image_bytes
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("again", [0, 3, 11])
+def test_a_sync_killed_at_any_moment_does_no_harm(tmp_path: Path, again: int) -> None:
+    """A child is killed just before its nth change of the disk, or report of progress, for every n; and once more then."""
+    origin = MemoryOrigin(objects(150))
+    want = asyncio.run(of(CatalogFiles(str(tmp_path / "calm")), mapping(origin))).id
+    nth, status = 0, -1
+    while status:
+        nth += 1
+        files = CatalogFiles(str(tmp_path / str(nth)))
+        status = killed_sync(files.root, origin, nth)
+        if again:
+            killed_sync(files.root, origin, again)
+        visible = [name.removesuffix(".json") for name in os.listdir(files.path("commits"))]
+        assert visible in ([], [want])
+        for commit in visible:
+            whole(files, CommitId(commit))
+        assert asyncio.run(of(CatalogFiles(files.root), mapping(origin))).id == want
+        whole(files, want)
+        assert os.listdir(files.path("tmp")) == os.listdir(files.path("checkpoints")) == []
+    assert nth > 50
+
+
+def killed_sync(root: str, origin: MemoryOrigin, nth: int) -> int:
+    """-> the child's status: 0 if it was done before its nth moment."""
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1]
+    left = [nth]
+
+    def moment(*_: object) -> None:
+        left[0] -= 1
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    try:
+        asyncio.run(run_sync(CatalogFiles(root, moment), [mapping(origin)], None, 0, moment))
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+@pytest.mark.usefixtures("small")
+async def test_a_sync_that_was_cut_short_does_not_list_again_what_it_has(files: CatalogFiles) -> None:
+    origin = MemoryOrigin(objects(400))
+    origin.fault = lambda _: Fault(error=OriginUnavailable("down")) if origin.counts["list"] > 50 else None
+    with pytest.raises(OriginUnavailable):
+        await of(files, mapping(origin))
+    origin.fault = lambda _: None
+    origin.counts.clear()
+    assert len(list(await of(files, mapping(origin)))) == 400
+    assert origin.counts["list"] < 50
+    assert os.listdir(files.path("checkpoints")) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (OriginDenied("x"), "OriginDenied"),
+        (OriginMissing("x"), "OriginMissing"),
+        (OriginUnavailable("x"), "OriginUnavailable"),
+        (OriginThrottled("x"), "OriginUnavailable"),
+        (OriginBadAnswer("x"), "OriginUnavailable"),
+        (StoreFull("x"), "CatalogFull"),
+        (MemoryError(), "Failed"),
+        (NotFound("x"), "Failed"),
+    ],
+)
+def test_every_failure_has_a_stable_reason(error: Exception, word: str) -> None:
+    assert reason(error) == word
+
+
+async def test_a_full_disk_fails_the_sync_and_leaves_nothing_half_made(tmp_path: Path) -> None:
+    def full(point: Point) -> None:
+        if point is Point.NAME:
+            raise OSError(errno.ENOSPC, "no space")
+
+    root = str(tmp_path / "catalog")
+    with pytest.raises(StoreFull) as caught:
+        await of(CatalogFiles(root, full), mapping(MemoryOrigin(objects(5))))
+    assert reason(caught.value) == "CatalogFull"
+    assert os.listdir(os.path.join(root, "tmp")) == []
+    assert len(list(await of(CatalogFiles(root), mapping(MemoryOrigin(objects(5)))))) == 5
+
+
+@pytest.mark.root
+async def test_a_mounted_commit_shows_the_bucket(files: CatalogFiles, tmp_path: Path, in_kernel: InKernel) -> None:
+    data = objects(60) | {
+        b"big": os.urandom(CHUNK_SIZE + 5),
+        b"a//b": b"no",
+        b"x": b"no",
+        b"x/y": b"yes",
+        b"empty/": b"",
+    }
+    commit = await of(files, mapping(MemoryOrigin(data, now_ms=lambda: 1_600_000_000_123)))
+    report = files.report(commit.id)
+    assert (report.unmountable, sorted(report.unmountable_first)) == (2, ["a//b", "x"])
+    paths = []
+    for device in devices.decode(Path(files.devices_path(commit.id)).read_bytes()):
+        paths.append(tmp_path / f"device{device.number}")
+        with open(paths[-1], "wb") as file:
+            file.write(device.identity)
+            file.truncate(device.size)
+            for placed in device.placed:
+                table = files.parts(placed.segment)
+                for part in table.within(0, table.size):
+                    file.seek(placed.offset + part.offset)
+                    file.write(data[part.key])
+
+    def check(root: bytes) -> None:
+        found = {}
+        for place, _, names in os.walk(root):
+            for name in names:
+                path = os.path.join(place, name)
+                assert os.stat(path).st_mtime == 1_600_000_000
+                found[os.path.relpath(path, root)] = Path(os.fsdecode(path)).read_bytes()
+        assert found == {key: value for key, value in data.items() if key not in (b"a//b", b"x", b"empty/")}
+        assert os.listdir(root + b"/empty") == []
+
+    in_kernel(Path(files.image_path(commit.id)), paths, check)
