@@ -64,10 +64,17 @@ async def serve(
     if state:
         parts.registry.apply(state)
     backend = MemberBackend(Identity(config.cluster_uid, boot_id, own), parts, telemetry.exposition)
-    s3 = await start_s3(reader, parts.registry, host=config.host, port=config.data_port, metrics=telemetry)
+    s3 = await start_s3(
+        reader,
+        parts.registry,
+        host=config.host,
+        port=config.data_port,
+        metrics=telemetry,
+        accesses=reader.accessed,
+    )
     stack.push_async_callback(s3.aclose)
     if config.node_socket:
-        node = await start_node_socket(config.node_socket, reader, parts.catalog, pool=pool)
+        node = await start_node_socket(config.node_socket, reader, parts.catalog, pool=pool, accesses=reader.accessed)
         stack.push_async_callback(node.aclose)
     admin = await start_admin(backend, host=config.host, port=config.admin_port, tls_dir=config.admin_tls)
     stack.push_async_callback(admin.aclose)

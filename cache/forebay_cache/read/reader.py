@@ -71,6 +71,12 @@ class ChunkReader:
             self._read_ahead(span.chunk)
         return lease
 
+    def accessed(self, chunk: ChunkId, requests: int, size: int) -> None:
+        """Counts hits that a face answered from a lease it still held."""
+        self.counters.hits += requests
+        self.counters.hit_bytes += size
+        self._store.touch(chunk)
+
     async def pieces(self, extent: Extent) -> AsyncIterator[Piece]:
         for span in spans(extent):
             lease = self.lease(span)
