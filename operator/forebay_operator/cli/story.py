@@ -99,11 +99,12 @@ def dataset_line(dataset: Object) -> str:
     head, sync = status.get("head"), status.get("sync") or {}
     if sync.get("state") == "Failed":
         return f"sync failed: {sync.get('message', '')}"
-    if head:
+    ready = condition(dataset, "Ready")
+    if head and ready.get("status") == "True":
         return f"ready, commit {short(head['commit'])}: {plural(head['files'], 'file')}, {size(head['bytes'])}"
     if sync.get("state") == "Running":
         return f"first sync: {plural(sync.get('listed', 0) // 1000 * 1000, 'object')} listed"
-    return str(condition(dataset, "Ready").get("message", "waiting for its cluster"))
+    return str(ready.get("message", "waiting for its cluster"))
 
 
 def condition(obj: Object, name: str) -> Mapping[str, Any]:

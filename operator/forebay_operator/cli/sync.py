@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from forebay_operator.cli.base import MANAGER, Parts, connect, dataset_argument
-from forebay_operator.cli.find import find_dataset
+from forebay_operator.cli.find import find_cluster, find_dataset, find_member, head_of
 from forebay_operator.cli.output import plural, short, size, write_json
 from forebay_operator.cli.progress import Line
 from forebay_operator.kube.base import Kube
 from forebay_operator.model import NotReady, Object, OperatorError
 from forebay_operator.names import SYNC_REQUEST
 
-POLL_S = 0.5
+POLL_S = 0.2
+SERVED_S = 30.0
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +36,8 @@ async def run(args: argparse.Namespace, parts: Parts) -> None:
             parts.stdout.write(f"sync of Dataset {metadata['name']} asked for; `forebay status` shows it\n")
             return
         after = await ended(kube, args, request, parts)
+        if head(after) != head(before):
+            await served(kube, after, parts)
     report(args, parts, before, after)
 
 
@@ -49,6 +52,22 @@ async def ended(kube: Kube, args: argparse.Namespace, request: str, parts: Parts
                 return dataset
     except TimeoutError as exc:
         raise NotReady(f"the sync has not ended within {args.timeout:g} s; it goes on: see `forebay status`") from exc
+
+
+async def served(kube: Kube, dataset: Object, parts: Parts) -> None:
+    """Returns once a member serves the new head, so that what is asked next sees it: within SERVED_S, else NotReady."""
+    members, wanted = parts.members(), (dataset["metadata"]["uid"], head_of(dataset))
+    try:
+        async with asyncio.timeout(SERVED_S):
+            member = await find_member(kube, members, await find_cluster(kube, dataset))
+            while wanted not in [(one.uid, one.head) for one in (await member.report()).datasets]:
+                await parts.sleep(POLL_S)
+    except TimeoutError as exc:
+        raise NotReady(
+            f"the commit is made, and no member serves it after {SERVED_S:g} s: see `forebay status`"
+        ) from exc
+    finally:
+        await members.aclose()
 
 
 def answered(dataset: Object, request: str) -> bool:

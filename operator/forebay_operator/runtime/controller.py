@@ -64,6 +64,12 @@ class Runtime:
         self._pods: dict[Key, tuple[Pod, asyncio.Task[None]]] = {}
         self._written: dict[Key, object] = {}
 
+    async def begin(self) -> None:
+        """Before anyone looks: ends what a killed run left, and takes back what it last said of its pods."""
+        await self.processes.end_orphans()
+        for key, _ in await self._listed(POD):
+            await self._apply_status(key, {"phase": "Pending"})
+
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             for kind in KINDS.values():

@@ -44,7 +44,7 @@ async def up(manifests: Sequence[Object], settings: Settings, parts: Parts) -> A
             for manifest in manifests:
                 await kube.apply(manifest, manager=MANAGER, force=True)
             runtime = Runtime(kube, settings)
-            await runtime.processes.end_orphans()
+            await runtime.begin()
             async with (
                 serve_kube(kube, settings.state / SOCKET),
                 beside(runtime.run()),

@@ -14,7 +14,7 @@ import pytest
 from tests.cache.serve.conftest import limits, member, objects, running
 from tests.rigs import objects as rigs
 
-from forebay_cache.contract.admin import CommitList, CommitReport, DiffReport
+from forebay_cache.contract.admin import CommitList, CommitReport, DatasetReport, DiffReport, MemberReport
 from forebay_operator import names
 from forebay_operator.cli import program
 from forebay_operator.cli.base import Parts, Where
@@ -34,6 +34,9 @@ class Members:
 
     asked: list[tuple[str, int, bytes]] = field(default_factory=list)
     closed: bool = False
+    uid: str = ""
+    heads: list[str] = field(default_factory=list)
+    """What the Dataset's head is at each report."""
 
     def at(self, address: str, port: int, tls: TlsFiles) -> "Members":
         self.asked.append((address, port, tls.ca))
@@ -48,6 +51,14 @@ class Members:
 
     async def diff(self, dataset_uid: str, old: str, new: str) -> DiffReport:
         return DiffReport(old=old, new=new, added=3, removed=1, changed=0, added_paths=("x", "y"), removed_paths=("z",))
+
+    async def report(self) -> MemberReport:
+        counts = dict.fromkeys(
+            ("capacity_bytes", "used_bytes", "chunks", "hits", "misses", "hit_bytes", "miss_bytes"), 0
+        )
+        served = DatasetReport(uid=self.uid, head=self.heads.pop(0), cached_bytes=0, cached_chunks=0)
+        names = {"member": "m", "cluster_uid": "c", "boot_id": "b"}
+        return MemberReport(**names, state_version=1, ready=True, datasets=(served,), **counts)
 
     async def aclose(self) -> None:
         self.closed = True

@@ -1,6 +1,6 @@
 import json
 
-from tests.operator.cli.conftest import DATASET_STATUS, NEW, Desk
+from tests.operator.cli.conftest import DATASET_STATUS, NEW, OLD, Desk
 from tests.rigs import objects
 
 from forebay_operator.model import key_of
@@ -37,6 +37,17 @@ async def test_waiting_ends_with_what_was_found(desk: Desk) -> None:
     answering(desk)
     done = await desk.run("sync", "photos", "--wait")
     assert (done.code, done.out) == (0, f"commit {NEW[:12]}: nothing is new\n")
+
+
+async def test_a_new_commit_is_waited_for_until_a_member_serves_it(desk: Desk) -> None:
+    await desk.furnish()
+    old = {**DATASET_STATUS, "head": {**DATASET_STATUS["head"], "commit": OLD}}
+    await desk.put_status(objects.dataset("default"), old)
+    desk.members.uid, desk.members.heads = (await desk.kube.get(KEY))["metadata"]["uid"], [OLD, OLD, NEW]
+    answering(desk)
+    done = await desk.run("sync", "photos", "--wait")
+    assert (done.code, done.out) == (0, f"commit {NEW[:12]}: 1,200 files, 5.0 MiB\n")
+    assert desk.members.heads == []
 
 
 async def test_a_sync_that_fails_fails_the_command(desk: Desk) -> None:
