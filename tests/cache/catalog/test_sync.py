@@ -5,7 +5,6 @@ import errno
 import hashlib
 import os
 import random
-import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
