@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from forebay_cache.contract.admin import MemberReport, SyncReport
 from forebay_cache.contract.config import AccessKey, ClusterState, Credentials
+from forebay_operator import names
 from forebay_operator.api import v1alpha1 as api
 from forebay_operator.model import Key, Object, Tls
 
@@ -27,11 +28,13 @@ class MemberFacts:
 
 @dataclass(frozen=True, slots=True)
 class DatasetFacts:
-    """One Dataset of the cluster. `missing`: what of its Secrets is wrong, as (reason, message)."""
+    """One Dataset of the cluster. `secret`: the one with its S3 keys, if it is the Dataset's own; `secret_taken`: somebody
+    else has its name. `missing`: what of its origins' Secrets is wrong, as (reason, message)."""
 
     object: Object
     model: api.Dataset
-    keys: AccessKey | None
+    secret: Object | None
+    secret_taken: bool
     credentials: Mapping[str, Credentials]
     missing: tuple[str, str] | None
     sync: SyncReport | None
@@ -40,10 +43,18 @@ class DatasetFacts:
     def uid(self) -> str:
         return str(self.object["metadata"]["uid"])
 
+    @property
+    def keys(self) -> AccessKey | None:
+        return read_keys(self.secret)
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """One cluster at one moment. `object` is None where there is none, but Datasets name it."""
+    """One cluster at one moment. `object` is None where there is none, but Datasets name it.
+
+    `foreign`: objects that have a name of ours and belong to somebody else. `unreadable`: UIDs of Datasets that a newer
+    operator wrote; they stay as they were.
+    """
 
     key: Key
     object: Object | None
@@ -54,10 +65,18 @@ class Facts:
     authority: Tls | None = None
     operator: Tls | None = None
     state: ClusterState | None = None
+    foreign: frozenset[Key] = frozenset()
+    unreadable: frozenset[str] = frozenset()
 
     @property
     def uid(self) -> str:
         return str(self.object["metadata"]["uid"]) if self.object else ""
+
+    @property
+    def pushed_version(self) -> int:
+        """The highest version of the state that a member has of this cluster."""
+        reports = [one.report for one in self.members if one.report]
+        return max((one.state_version for one in reports if one.cluster_uid == self.uid), default=0)
 
 
 def bucket(dataset: api.Dataset) -> str:
@@ -70,6 +89,36 @@ def served_head(dataset: api.Dataset) -> str | None:
     if version.mode == "Pinned":
         return version.commit if version.commit in {commit.id for commit in status.commits} else None
     return status.head.commit if status.head else None
+
+
+def taken_buckets(datasets: Sequence[DatasetFacts]) -> frozenset[str]:
+    """UIDs of Datasets whose bucket's name an older one has."""
+    first: dict[str, DatasetFacts] = {}
+    for one in sorted(datasets, key=lambda one: (one.object["metadata"].get("creationTimestamp", ""), one.uid)):
+        first.setdefault(bucket(one.model), one)
+    return frozenset(one.uid for one in datasets if first[bucket(one.model)] is not one)
+
+
+def endpoint(facts: Facts) -> str | None:
+    """URL of the S3 face: the Service's name where there is a network of Services, else a member's own address."""
+    assert facts.model is not None
+    port, service = facts.model.spec.s3.port, names.s3(facts.key.namespace, facts.key.name)
+    live = facts.children.get(service)
+    if live and live.get("spec", {}).get("clusterIP"):
+        return f"http://{service.name}.{service.namespace}.svc:{port}"
+    address = next((one.address for one in facts.members if one.ready and one.address), None)
+    return f"http://{address}:{port}" if address else facts.model.status.endpoint
+
+
+def read_keys(secret: Object | None) -> AccessKey | None:
+    """What `keys_secret` wrote; None if there is none, or a part is missing."""
+    try:
+        data = {name: base64.b64decode(value).decode() for name, value in (secret or {})["data"].items()}
+        return AccessKey.model_validate(
+            {"access_key_id": data["AWS_ACCESS_KEY_ID"], "secret_access_key": data["AWS_SECRET_ACCESS_KEY"]}
+        )
+    except (KeyError, ValueError):
+        return None
 
 
 def read_state(secret: Object | None) -> ClusterState | None:

@@ -64,6 +64,18 @@ def keys(namespace: str, dataset: str) -> Key:
     return Key(SECRET, namespace, f"{dataset}-s3")
 
 
+def of_cluster(namespace: str, cluster: str) -> frozenset[Key]:
+    """Every object a cluster may have; what else carries its label and its reference is an orphan."""
+    made = (member_set, config, state, authority, member_tls, operator_tls, peers, s3)
+    return frozenset(name(namespace, cluster) for name in made)
+
+
+def is_controlled(one: Object, uid: str) -> bool:
+    """Whether an object belongs to the owner with this UID. A name or a label does not make it ours."""
+    references = one["metadata"].get("ownerReferences") or ()
+    return any(reference.get("controller") and reference["uid"] == uid for reference in references)
+
+
 def labels(cluster: str) -> dict[str, str]:
     return {
         "app.kubernetes.io/name": "forebay",

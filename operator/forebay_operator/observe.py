@@ -1,25 +1,27 @@
 """Reads the world: everything a reconcile of one cluster decides from. The only reads."""
 
 import base64
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pydantic import ValidationError
 
 from forebay_cache.contract.admin import SyncReport
-from forebay_cache.contract.config import AccessKey, Credentials
+from forebay_cache.contract.config import Credentials
 from forebay_operator import names, tls
 from forebay_operator.api import v1alpha1 as api
 from forebay_operator.facts import DatasetFacts, Facts, MemberFacts, read_state
 from forebay_operator.kube.base import Kube
 from forebay_operator.members.base import Members
 from forebay_operator.model import (
-    CACHE_CLUSTER,
     CONFIG_MAP,
     DATASET,
     POD,
     SECRET,
     SERVICE,
     STATEFUL_SET,
+    BadManifest,
     Key,
     KubeNotFound,
     MemberError,
@@ -29,90 +31,118 @@ from forebay_operator.model import (
 )
 
 CHILD_KINDS = (SECRET, CONFIG_MAP, SERVICE, STATEFUL_SET)
+log = logging.getLogger("forebay.observe")
 
 
 async def observe(kube: Kube, members: Members, key: Key) -> Facts:
+    """Raises BadManifest for a CacheCluster that this operator cannot read; such Datasets are `unreadable`."""
     cluster = await _get(kube, key)
-    datasets = [one for one in (await kube.list(DATASET, key.namespace)).items if _cluster_of(one) == key.name]
+    objects = [one for one in (await kube.list(DATASET, key.namespace)).items if _cluster_of(one) == key.name]
+    models = {str(one["metadata"]["uid"]): _readable(one) for one in objects}
+    datasets = [await _dataset(kube, one, model) for one in objects if (model := models[one["metadata"]["uid"]])]
+    unreadable = frozenset(uid for uid, model in models.items() if model is None)
     if cluster is None:
-        found = [await _dataset(kube, one, None) for one in datasets]
-        return Facts(key, None, None, datasets=found)
-    children = await _children(kube, key)
+        return Facts(key, None, None, datasets=datasets, unreadable=unreadable)
+    children, foreign = await _children(kube, key, cluster)
     operator = _tls(children, names.operator_tls(key.namespace, key.name))
-    seen = await _members(kube, members, key, operator)
-    syncs = await _syncs(members, seen, operator, datasets)
+    seen, syncs = await _members(kube, members, key, operator)
     return Facts(
         key,
         cluster,
-        api.CacheCluster.model_validate(cluster),
+        _model(cluster),
         children,
         seen,
-        [await _dataset(kube, one, syncs.get(one["metadata"]["uid"])) for one in datasets],
+        [replace(one, sync=syncs.get(one.uid)) for one in datasets],
         _tls(children, names.authority(key.namespace, key.name)),
         operator,
         read_state(children.get(names.state(key.namespace, key.name))),
+        foreign,
+        unreadable,
     )
 
 
-async def _children(kube: Kube, key: Key) -> Mapping[Key, Object]:
-    """Objects that carry the cluster's label and are not pods' or Datasets'."""
+def _model(cluster: Object) -> api.CacheCluster:
+    try:
+        return api.CacheCluster.model_validate(cluster)
+    except ValidationError as exc:
+        raise BadManifest(f"CacheCluster {cluster['metadata']['name']} is of a newer operator: {exc}") from exc
+
+
+def _readable(one: Object) -> api.Dataset | None:
+    try:
+        return api.Dataset.model_validate(one)
+    except ValidationError as exc:
+        message = "a Dataset of a newer operator stays as it is"
+        log.warning(message, extra={"dataset": one["metadata"]["name"], "fields": exc.error_count()})
+        return None
+
+
+async def _children(kube: Kube, key: Key, cluster: Object) -> tuple[Mapping[Key, Object], frozenset[Key]]:
+    """What belongs to the cluster, by reference; and what only has a name of ours. A label that somebody took away
+    hides nothing: certificates made twice would lock members out."""
     labels = {names.CLUSTER_LABEL: key.name}
-    found = [one for kind in CHILD_KINDS for one in (await kube.list(kind, key.namespace, labels)).items]
-    owners = [[owner["kind"] for owner in one["metadata"].get("ownerReferences", ())] for one in found]
-    return {key_of(one): one for one, kinds in zip(found, owners, strict=True) if CACHE_CLUSTER.kind in kinds}
+    found = {key_of(one): one for kind in CHILD_KINDS for one in (await kube.list(kind, key.namespace, labels)).items}
+    expected = names.of_cluster(key.namespace, key.name)
+    for name in expected - found.keys():
+        if one := await _get(kube, name):
+            found[name] = one
+    ours = {name: one for name, one in found.items() if names.is_controlled(one, cluster["metadata"]["uid"])}
+    return ours, frozenset(expected & (found.keys() - ours.keys()))
 
 
-async def _members(kube: Kube, members: Members, key: Key, operator: Tls | None) -> list[MemberFacts]:
+Syncs = Mapping[str, SyncReport]
+"""The newest sync of each Dataset, by its UID."""
+
+
+async def _members(kube: Kube, members: Members, key: Key, operator: Tls | None) -> tuple[Sequence[MemberFacts], Syncs]:
     pods = (await kube.list(POD, key.namespace, {names.CLUSTER_LABEL: key.name})).items
-    return [await _member(members, pod, operator) for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))]
+    seen, syncs = [], dict[str, SyncReport]()
+    for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"])):
+        member, found = await _member(members, pod, operator)
+        seen.append(member)
+        for uid, report in found.items():
+            if uid not in syncs or syncs[uid].started_ms < report.started_ms:
+                syncs[uid] = report
+    return seen, syncs
 
 
-async def _member(members: Members, pod: Object, operator: Tls | None) -> MemberFacts:
+async def _member(members: Members, pod: Object, operator: Tls | None) -> tuple[MemberFacts, Syncs]:
+    """A member that stops answering halfway has not answered: half an answer would look like a sync that never ran."""
     status = pod.get("status") or {}
-    address = str(status.get("podIP") or "")
-    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions", ()))
-    restarts = sum(one.get("restartCount", 0) for one in status.get("containerStatuses", ()))
-    report, message = None, _waiting(status)
-    if address and operator and status.get("phase") == "Running":
-        try:
-            report = await members.at(address, api.ADMIN_PORT, operator).report()
-        except MemberError as exc:
-            message = message or str(exc)
-    return MemberFacts(str(pod["metadata"]["name"]), address, ready, restarts, report, message)
+    member = MemberFacts(
+        pod=str(pod["metadata"]["name"]),
+        address=str(status.get("podIP") or ""),
+        ready=any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions") or ()),
+        restarts=sum(one.get("restartCount", 0) for one in status.get("containerStatuses") or ()),
+        report=None,
+        message=_waiting(status),
+    )
+    if not (member.address and operator and status.get("phase") == "Running"):
+        return member, {}
+    client = members.at(member.address, api.ADMIN_PORT, operator)
+    try:
+        report = await client.report()
+        syncs = {one.uid: await client.sync(one.uid) for one in report.datasets}
+    except MemberError as exc:
+        return replace(member, message=member.message or str(exc)), {}
+    return replace(member, report=report), {uid: sync for uid, sync in syncs.items() if sync}
 
 
 def _waiting(status: Mapping[str, object]) -> str:
     """Why the kubelet says a container does not run."""
-    for one in status.get("containerStatuses", ()):  # type: ignore[attr-defined]
+    for one in status.get("containerStatuses") or ():  # type: ignore[attr-defined]
         waiting = (one.get("state") or {}).get("waiting")
         if waiting:
             return f"{waiting.get('reason', 'Waiting')}: {waiting.get('message', '')}".rstrip(": ")
     return ""
 
 
-async def _syncs(
-    members: Members, seen: Sequence[MemberFacts], operator: Tls | None, datasets: Sequence[Object]
-) -> Mapping[str, SyncReport]:
-    """The newest sync of each Dataset that any member knows."""
-    found: dict[str, SyncReport] = {}
-    for member in seen:
-        if member.report is None or operator is None:
-            continue
-        known = {dataset.uid for dataset in member.report.datasets}
-        client = members.at(member.address, api.ADMIN_PORT, operator)
-        for uid in (str(one["metadata"]["uid"]) for one in datasets):
-            report = await client.sync(uid) if uid in known else None
-            if report and (uid not in found or found[uid].started_ms < report.started_ms):
-                found[uid] = report
-    return found
-
-
-async def _dataset(kube: Kube, one: Object, sync: SyncReport | None) -> DatasetFacts:
-    model = api.Dataset.model_validate(one)
+async def _dataset(kube: Kube, one: Object, model: api.Dataset) -> DatasetFacts:
     namespace = str(one["metadata"]["namespace"])
     credentials, missing = await _credentials(kube, namespace, model)
     secret = await _get(kube, names.keys(namespace, model.metadata.name))
-    return DatasetFacts(one, model, _access_key(secret), credentials, missing, sync)
+    ours = secret if secret and names.is_controlled(secret, one["metadata"]["uid"]) else None
+    return DatasetFacts(one, model, ours, secret is not ours, credentials, missing, None)
 
 
 async def _credentials(
@@ -128,14 +158,14 @@ async def _credentials(
             return found, ("SecretMissing", f"source {source.name} needs Secret {namespace}/{name}: create it")
         try:
             found[source.name] = _origin_keys(secret)
-        except (KeyError, ValueError, ValidationError):
+        except (KeyError, ValueError):
             wanted = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
             return found, ("SecretIncomplete", f"Secret {namespace}/{name} of source {source.name} needs {wanted}")
     return found, None
 
 
 def _origin_keys(secret: Object) -> Credentials:
-    data = {name: base64.b64decode(value).decode() for name, value in secret.get("data", {}).items()}
+    data = {name: base64.b64decode(value).decode() for name, value in (secret.get("data") or {}).items()}
     return Credentials.model_validate(
         {
             "access_key_id": data["AWS_ACCESS_KEY_ID"],
@@ -145,19 +175,9 @@ def _origin_keys(secret: Object) -> Credentials:
     )
 
 
-def _access_key(secret: Object | None) -> AccessKey | None:
-    try:
-        data = {name: base64.b64decode(value).decode() for name, value in (secret or {})["data"].items()}
-        return AccessKey.model_validate(
-            {"access_key_id": data["AWS_ACCESS_KEY_ID"], "secret_access_key": data["AWS_SECRET_ACCESS_KEY"]}
-        )
-    except (KeyError, ValueError):
-        return None
-
-
 def _tls(children: Mapping[Key, Object], key: Key) -> Tls | None:
     secret = children.get(key)
-    return tls.read_tls(secret.get("data", {})) if secret else None
+    return tls.read_tls(secret.get("data") or {}) if secret else None
 
 
 def _cluster_of(dataset: Object) -> str:

@@ -1,10 +1,12 @@
 """Pure: the writes that turn what is there into what is wanted."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from forebay_operator.model import (
     CONFIG_MAP,
+    FIELD_MANAGER,
     SECRET,
     SERVICE,
     STATEFUL_SET,
@@ -34,24 +36,47 @@ def plan(wanted: Sequence[Manifest], children: Mapping[Key, Object], kept: froze
 
 
 def settled(manifest: Manifest, live: Object | None) -> bool:
-    """Whether a live object is as we last wanted it: our digest is on it, and nobody changed a field of ours since.
+    """Whether a live object is as we last wanted it: our digest is on it, and every field of ours still is ours.
 
-    The digest alone cannot see another's edit; the fields alone cannot see one of ours that we no longer want.
+    Whoever changes a field takes it over. Values are not compared: a server spells some in its own way (1024Mi is 1Gi).
     """
     if live is None:
         return False
-    digest = live["metadata"].get("annotations", {}).get(DIGEST)
-    return digest == manifest.digest and covers(live, manifest.body)
+    digest = (live["metadata"].get("annotations") or {}).get(DIGEST)
+    fields = applied_fields(live)
+    return digest == manifest.digest and fields is not None and owns(fields, _apart(manifest.body))
 
 
-def covers(live: Any, wanted: Any) -> bool:
-    """Whether every field of `wanted` is in `live`, whatever a server added."""
+def owns(fields: Mapping[str, Any], wanted: Any) -> bool:
+    """Whether FieldsV1 `fields` hold every field of `wanted`. Nothing below a name: what it names is owned whole."""
+    if not fields:
+        return True
     if isinstance(wanted, Mapping):
-        return isinstance(live, Mapping) and all(key in live and covers(live[key], wanted[key]) for key in wanted)
+        return all(f"f:{name}" in fields and owns(fields[f"f:{name}"], value) for name, value in wanted.items())
     if isinstance(wanted, list | tuple):
-        same = isinstance(live, list | tuple) and len(live) == len(wanted)
-        return same and all(covers(a, b) for a, b in zip(live, wanted, strict=True))
-    return bool(live == wanted)
+        named = [(json.loads(element[2:]), below) for element, below in fields.items() if element.startswith("k:")]
+        return all(any(_is_named(item, keys) and owns(below, item) for keys, below in named) for item in wanted)
+    return True
+
+
+def _is_named(item: Any, keys: Mapping[str, Any]) -> bool:
+    return isinstance(item, Mapping) and all(item.get(name) == value for name, value in keys.items())
+
+
+def applied_fields(live: Object) -> Mapping[str, Any] | None:
+    """FieldsV1 of what we applied and nobody else changed since; None: nothing is."""
+    for entry in live["metadata"].get("managedFields") or ():
+        mine = (entry.get("manager"), entry.get("operation"), entry.get("subresource", ""))
+        if mine == (FIELD_MANAGER, "Apply", ""):
+            fields: Mapping[str, Any] = entry["fieldsV1"]
+            return fields or None
+    return None
+
+
+def _apart(body: Object) -> Object:
+    """A body without what names the object: nobody owns that."""
+    metadata = {name: value for name, value in body["metadata"].items() if name not in ("name", "namespace")}
+    return {**{name: value for name, value in body.items() if name not in ("apiVersion", "kind")}, "metadata": metadata}
 
 
 def _rank(key: Key) -> tuple[int, Key]:

@@ -6,14 +6,15 @@ Conditions at once; counters only when they moved by a hundredth, so that with n
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from forebay_cache.contract.admin import DatasetReport
+from forebay_cache.contract.admin import DatasetReport, SyncReport
 from forebay_operator import names
 from forebay_operator.api import conditions as words
 from forebay_operator.api import v1alpha1 as api
 from forebay_operator.api.fields import Condition
-from forebay_operator.facts import DatasetFacts, Facts, MemberFacts, bucket, served_head
+from forebay_operator.facts import DatasetFacts, Facts, MemberFacts, bucket, endpoint, served_head
 from forebay_operator.model import Outcome
 
+NO_VERDICT = ("NeverSynced", "Running", "MembersUnready")
 STEP = 100
 """A counter is written anew when it moved by one part in this many of its whole."""
 
@@ -37,11 +38,18 @@ def cluster_status(facts: Facts, outcome: Outcome, moment: Moment) -> api.CacheC
         replicas=len(members),
         ready_replicas=ready,
         selector=f"{names.CLUSTER_LABEL}={facts.key.name}",
-        endpoint=_endpoint(facts),
+        endpoint=endpoint(facts),
         capacity=_capacity(facts.members, members) or before.capacity,
         members=members,
         conditions=words.merged(before.conditions, conditions, moment.text, generation),
     )
+
+
+def last_outcome(facts: Facts) -> Outcome:
+    """What the Applied condition says, for a look that applies nothing."""
+    assert facts.model is not None
+    said = [one for one in facts.model.status.conditions if one.type == words.APPLIED]
+    return Outcome(said[0].reason, said[0].message) if said else Outcome()
 
 
 def dataset_status(
@@ -50,7 +58,7 @@ def dataset_status(
     """`taken`: another, older Dataset of the cluster has the bucket's name."""
     model = dataset.model
     generation = model.metadata.generation or 0
-    conditions = _dataset_conditions(facts, dataset, sync, taken=taken)
+    conditions = _dataset_conditions(facts, dataset, taken=taken)
     keys = model.spec.s3.access == "Keys"
     return model.status.model_copy(
         update={
@@ -87,20 +95,18 @@ def _cluster_conditions(facts: Facts, outcome: Outcome, ready: int) -> Sequence[
     )
 
 
-def _dataset_conditions(
-    facts: Facts, dataset: DatasetFacts, sync: api.SyncStatus | None, *, taken: bool
-) -> Sequence[Condition]:
+def _dataset_conditions(facts: Facts, dataset: DatasetFacts, *, taken: bool) -> Sequence[Condition]:
     table, model = words.DATASET, dataset.model
     found = "Found" if facts.object else "ClusterMissing"
     pinned = model.spec.version.mode == "Pinned"
     pin = ("Kept" if served_head(model) else "PinMissing") if pinned else "NotPinned"
-    origin, why = _origin(facts, dataset)
+    origin, why = _origin(dataset)
     made = [
         _dataset_ready(facts, dataset, taken=taken),
         words.condition(table, words.CLUSTER_FOUND, found),
         _credentials(dataset),
         words.condition(table, words.ORIGIN_REACHABLE, origin, why),
-        words.condition(table, words.SYNCED, *_synced(facts, dataset, sync)),
+        words.condition(table, words.SYNCED, *_synced(facts, dataset)),
         words.condition(table, words.BUCKET_UNIQUE, "BucketTaken" if taken else "Unique"),
         words.condition(table, words.PIN_KEPT, pin),
         words.condition(table, words.SUSPENDED, "Asked" if model.spec.suspend else "Active"),
@@ -116,6 +122,10 @@ def _dataset_ready(facts: Facts, dataset: DatasetFacts, *, taken: bool) -> Condi
         return words.condition(table, words.READY, "ClusterMissing", message)
     if taken:
         return words.condition(table, words.READY, "BucketTaken")
+    if dataset.secret_taken and model.spec.s3.access == "Keys":
+        key = names.keys(facts.key.namespace, model.metadata.name)
+        message = f"{key} is not this Dataset's: delete it or rename it, and one with keys is made"
+        return words.condition(table, words.READY, "SecretTaken", message)
     if model.spec.version.mode == "Pinned" and served_head(model) is None:
         return words.condition(table, words.READY, "PinMissing")
     if not any(member.ready for member in facts.members):
@@ -125,30 +135,37 @@ def _dataset_ready(facts: Facts, dataset: DatasetFacts, *, taken: bool) -> Condi
 
 
 def _credentials(dataset: DatasetFacts) -> Condition:
-    table = words.DATASET
+    table, report = words.DATASET, dataset.sync
     if dataset.missing:
         return words.condition(table, words.CREDENTIALS_VALID, *dataset.missing)
-    report = dataset.sync
     if report and report.state == "Failed" and report.reason == "OriginDenied":
         return words.condition(table, words.CREDENTIALS_VALID, "OriginDenied", report.message)
+    before = _said(dataset, words.CREDENTIALS_VALID)
+    if before and before.reason == "OriginDenied" and not _has_ended(report):
+        return before
     return words.condition(table, words.CREDENTIALS_VALID, "Given" if dataset.credentials else "OwnIdentity")
 
 
-def _origin(facts: Facts, dataset: DatasetFacts) -> tuple[str, str]:
-    report = dataset.sync
+def _origin(dataset: DatasetFacts) -> tuple[str, str]:
+    report, before = dataset.sync, _said(dataset, words.ORIGIN_REACHABLE)
     if report and report.state == "Failed":
         known = report.reason in words.DATASET[words.ORIGIN_REACHABLE]
         unavailable = report.reason in ("OriginThrottled", "OriginBadAnswer")
         if known or unavailable:
             return report.reason if known else "OriginUnavailable", report.message
+    if before and not _has_ended(report):
+        return before.reason, before.message
     asked = report is not None and report.state == "Succeeded"
     return ("Reachable", "") if asked or dataset.model.status.head else ("Unknown", "")
 
 
-def _synced(facts: Facts, dataset: DatasetFacts, sync: api.SyncStatus | None) -> tuple[str, str]:
-    report, table = dataset.sync, words.DATASET[words.SYNCED]
+def _synced(facts: Facts, dataset: DatasetFacts) -> tuple[str, str]:
+    """The verdict of the newest sync that ended: a retry that runs is no better news yet."""
+    report, table, before = dataset.sync, words.DATASET[words.SYNCED], _said(dataset, words.SYNCED)
     if report and report.state == "Failed":
         return report.reason if report.reason in table else "Failed", report.message
+    if before and before.reason not in NO_VERDICT and not _has_ended(report):
+        return before.reason, before.message
     if dataset.model.status.head:
         return "Succeeded", ""
     if report and report.state == "Running":
@@ -158,11 +175,19 @@ def _synced(facts: Facts, dataset: DatasetFacts, sync: api.SyncStatus | None) ->
     return "NeverSynced", ""
 
 
+def _has_ended(report: SyncReport | None) -> bool:
+    return report is not None and report.state != "Running"
+
+
+def _said(dataset: DatasetFacts, type_: str) -> Condition | None:
+    return next((one for one in dataset.model.status.conditions if one.type == type_), None)
+
+
 def _mountable(dataset: DatasetFacts) -> Sequence[Condition]:
     commit = dataset.sync.commit if dataset.sync else None
     if commit is None:
-        before = [one for one in dataset.model.status.conditions if one.type == words.KEYS_MOUNTABLE]
-        return [words.condition(words.DATASET, one.type, one.reason, one.message) for one in before]
+        before = _said(dataset, words.KEYS_MOUNTABLE)
+        return [before] if before else []
     if not commit.unmountable:
         return [words.condition(words.DATASET, words.KEYS_MOUNTABLE, "AllMountable")]
     message = f"{commit.unmountable} keys cannot be file names, among them {', '.join(commit.unmountable_first)}"
@@ -209,9 +234,3 @@ def calm(value: int, before: int | None, whole: int) -> int:
     if before is None or value in (0, whole) or abs(value - before) * STEP >= max(whole, 1):
         return value
     return before
-
-
-def _endpoint(facts: Facts) -> str | None:
-    assert facts.model is not None
-    address = next((one.address for one in facts.members if one.ready), None)
-    return f"http://{address}:{facts.model.spec.s3.port}" if address else facts.model.status.endpoint

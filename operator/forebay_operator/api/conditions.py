@@ -66,6 +66,7 @@ DATASET: Mapping[str, Reasons] = {
         "MembersUnready": (FALSE, "the cluster's members do not serve"),
         "BucketTaken": (FALSE, "another Dataset has the bucket's name"),
         "PinMissing": (FALSE, "the pinned commit is not there"),
+        "SecretTaken": (FALSE, "a Secret of somebody else has the name of the one for the S3 keys"),
     },
     CLUSTER_FOUND: {
         "Found": (TRUE, "spec.clusterRef names a CacheCluster"),

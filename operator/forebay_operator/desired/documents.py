@@ -18,7 +18,7 @@ from forebay_operator import names
 from forebay_operator.api import v1alpha1 as api
 from forebay_operator.api.fields import whole_bytes
 from forebay_operator.desired import workload
-from forebay_operator.facts import STATE_FILE, bucket, served_head
+from forebay_operator.facts import STATE_FILE, Facts, bucket, served_head
 from forebay_operator.model import Manifest, Object
 
 CONFIG_FILE = "member.json"
@@ -61,11 +61,27 @@ def state_secret(owner: Object, state: ClusterState) -> Manifest:
     return Manifest(key, names.owned(key, owner, owner["metadata"]["name"], type="Opaque", data=data))
 
 
-def cluster_state(cluster_uid: str, datasets: Sequence[DatasetState], before: ClusterState | None) -> ClusterState:
-    """The state members should have. Its version rises exactly when its content changes."""
+def wanted_state(facts: Facts, taken: frozenset[str]) -> ClusterState:
+    """The state of a cluster's Datasets, but those whose bucket another has. What this operator cannot read stays."""
+    states = [
+        dataset_state(one.model, one.uid, one.keys, Origins(one.credentials))
+        for one in facts.datasets
+        if one.uid not in taken
+    ]
+    left = [one for one in (facts.state.datasets if facts.state else ()) if one.uid in facts.unreadable]
+    ordered = sorted([*states, *left], key=lambda one: (one.name, one.uid))
+    return cluster_state(facts.uid, ordered, facts.state, facts.pushed_version)
+
+
+def cluster_state(
+    cluster_uid: str, datasets: Sequence[DatasetState], before: ClusterState | None, pushed: int
+) -> ClusterState:
+    """The state members should have. Its version rises exactly when its content changes, and where a member has a higher
+    one than is written down: `pushed`, of a state whose durable copy was lost."""
     version = before.version if before else 0
-    state = ClusterState(version=version, cluster_uid=cluster_uid, datasets=tuple(datasets))
-    return state if state == before else state.model_copy(update={"version": version + 1})
+    wanted = ClusterState(version=version, cluster_uid=cluster_uid, datasets=tuple(datasets))
+    same = wanted == before and pushed <= version
+    return wanted if same else wanted.model_copy(update={"version": max(version, pushed) + 1})
 
 
 def dataset_state(dataset: api.Dataset, uid: str, keys: AccessKey | None, origins: Origins) -> DatasetState:

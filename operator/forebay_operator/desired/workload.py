@@ -67,6 +67,7 @@ def _container(spec: CacheClusterSpec) -> dict[str, Any]:
     return {
         "name": "member",
         "image": _image(spec),
+        **({"imagePullPolicy": spec.image.pull_policy} if spec.image else {}),
         "command": list(COMMAND),
         "env": [{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
         "ports": [

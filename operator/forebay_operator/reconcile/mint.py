@@ -1,14 +1,20 @@
 """Makes the Secrets that only randomness can make, once: a cluster's certificates, a Dataset's S3 keys."""
 
-import base64
 import datetime as dt
-from collections.abc import Mapping
+import logging
 
+from pydantic import SecretStr
+
+from forebay_cache.contract.config import AccessKey
 from forebay_operator import names, tls
-from forebay_operator.facts import DatasetFacts, Facts, bucket
+from forebay_operator.desired.access import keys_secret
+from forebay_operator.facts import DatasetFacts, Facts
 from forebay_operator.kube.base import Kube
 from forebay_operator.members.base import SERVER_NAME
-from forebay_operator.model import FIELD_MANAGER, Key, Object
+from forebay_operator.model import FIELD_MANAGER, Key, KubeError, Tls
+
+log = logging.getLogger("forebay.mint")
+OPERATOR_NAME = "operator.forebay"
 
 
 def kept(facts: Facts) -> frozenset[Key]:
@@ -18,50 +24,50 @@ def kept(facts: Facts) -> frozenset[Key]:
 
 
 async def mint(kube: Kube, facts: Facts, now: dt.datetime) -> bool:
-    """Creates what is missing -> whether there was anything."""
-    assert facts.object is not None
-    made = False
-    where = facts.key.namespace, facts.key.name
-    authority = facts.authority
-    if authority is None:
-        authority = tls.mint_authority(facts.key.name, now)
-        await _write(kube, names.authority(*where), facts.object, facts.key.name, tls.secret_data(authority))
-        made = True
-    for key, name, server in (
-        (names.member_tls(*where), SERVER_NAME, True),
-        (names.operator_tls(*where), "operator.forebay", False),
-    ):
-        if made or key not in facts.children:
-            leaf = tls.mint_leaf(authority, name, now, server=server)
-            await _write(kube, key, facts.object, facts.key.name, tls.secret_data(leaf))
-            made = True
+    """Makes what is missing -> whether there was anything. A Dataset whose Secret is refused keeps no other from its."""
+    made = not (kept(facts) & facts.foreign) and await _mint_certificates(kube, facts, now)
     for dataset in facts.datasets:
-        made = await _mint_keys(kube, facts, dataset) or made
+        try:
+            made = await _mint_keys(kube, facts, dataset) or made
+        except KubeError as exc:
+            log.warning("keys not made", extra={"dataset": dataset.model.metadata.name, "reason": str(exc)})
     return made
 
 
-async def _mint_keys(kube: Kube, facts: Facts, dataset: DatasetFacts) -> bool:
-    if dataset.keys or dataset.model.spec.s3.access != "Keys":
+async def _mint_certificates(kube: Kube, facts: Facts, now: dt.datetime) -> bool:
+    """Certificates that are whole and agree are left alone, whatever became of their authority: running members have
+    them."""
+    where = facts.key.namespace, facts.key.name
+    wanted = ((names.member_tls(*where), SERVER_NAME, True), (names.operator_tls(*where), OPERATOR_NAME, False))
+    there = {key: _read(facts, key) for key, _, _ in wanted}
+    if all(there.values()) and len({leaf.ca for leaf in there.values() if leaf}) == 1:
         return False
-    access_key, secret_key = tls.mint_access_key()
-    text = {
-        "AWS_ACCESS_KEY_ID": access_key,
-        "AWS_SECRET_ACCESS_KEY": secret_key,
-        "AWS_ENDPOINT_URL": _service_url(facts),
-        "BUCKET": bucket(dataset.model),
-    }
-    data = {name: base64.b64encode(value.encode()).decode() for name, value in text.items()}
-    key = names.keys(facts.key.namespace, dataset.model.metadata.name)
-    await _write(kube, key, dataset.object, facts.key.name, data)
+    authority = facts.authority
+    if authority is None:
+        authority = tls.mint_authority(facts.key.name, now)
+        await _write(kube, facts, names.authority(*where), authority)
+    for key, name, server in wanted:
+        leaf = there[key]
+        if leaf is None or leaf.ca != authority.certificate:
+            await _write(kube, facts, key, tls.mint_leaf(authority, name, now, server=server))
     return True
 
 
-def _service_url(facts: Facts) -> str:
-    assert facts.model is not None
-    service = names.s3(facts.key.namespace, facts.key.name)
-    return f"http://{service.name}.{service.namespace}.svc:{facts.model.spec.s3.port}"
+async def _mint_keys(kube: Kube, facts: Facts, dataset: DatasetFacts) -> bool:
+    if dataset.keys or dataset.secret_taken or dataset.model.spec.s3.access != "Keys":
+        return False
+    access_key, secret_key = tls.mint_access_key()
+    keys = AccessKey(access_key_id=access_key, secret_access_key=SecretStr(secret_key))
+    await kube.apply(names.stamped(keys_secret(facts, dataset, keys)), manager=FIELD_MANAGER, force=True)
+    return True
 
 
-async def _write(kube: Kube, key: Key, owner: Object, cluster: str, data: Mapping[str, str]) -> None:
-    body = names.owned(key, owner, cluster, type="Opaque", data=dict(data))
+def _read(facts: Facts, key: Key) -> Tls | None:
+    secret = facts.children.get(key)
+    return tls.read_tls(secret.get("data") or {}) if secret else None
+
+
+async def _write(kube: Kube, facts: Facts, key: Key, files: Tls) -> None:
+    assert facts.object is not None
+    body = names.owned(key, facts.object, facts.key.name, type="Opaque", data=tls.secret_data(files))
     await kube.apply(body, manager=FIELD_MANAGER, force=True)

@@ -9,12 +9,16 @@ FIRST_S, MOST_S = 0.5, 60.0
 
 
 class WakeQueue:
-    """`now` is monotonic; `random` is uniform in [0, 1)."""
+    """A name is handed out to one worker at a time: between `next` and `done` its wakes wait.
+
+    `now` is monotonic; `random` is uniform in [0, 1).
+    """
 
     def __init__(self, now: Callable[[], float], random: Callable[[], float]) -> None:
         self._now = now
         self._random = random
         self._due: dict[Key, float] = {}
+        self._busy: set[Key] = set()
         self._failures: dict[Key, int] = {}
         self._changed = asyncio.Event()
 
@@ -28,7 +32,7 @@ class WakeQueue:
     def failed(self, key: Key) -> float:
         """Wakes again after a growing, jittered wait -> seconds."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        wait = min(MOST_S, FIRST_S * 2.0 ** (failures - 1)) * (0.5 + self._random() / 2)
+        wait = min(MOST_S, FIRST_S * 2.0 ** min(failures - 1, 32)) * (0.5 + self._random() / 2)
         self.wake(key, wait)
         return wait
 
@@ -36,16 +40,22 @@ class WakeQueue:
         self._failures.pop(key, None)
 
     async def next(self) -> Key:
-        """The name that is due; waits for one."""
+        """A name that is due and that nobody works on; waits for one. Call `done` with it."""
         while True:
             self._changed.clear()
-            key = min(self._due, key=self._due.__getitem__, default=None)
+            free = [key for key in self._due if key not in self._busy]
+            key = min(free, key=self._due.__getitem__, default=None)
             wait = self._due[key] - self._now() if key is not None else None
             if key is not None and wait is not None and wait <= 0:
                 del self._due[key]
+                self._busy.add(key)
                 return key
             try:
                 async with asyncio.timeout(wait):
                     await self._changed.wait()
             except TimeoutError:
                 continue
+
+    def done(self, key: Key) -> None:
+        self._busy.discard(key)
+        self._changed.set()

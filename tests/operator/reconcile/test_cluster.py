@@ -1,198 +1,13 @@
 """The walk of one look, on the dictionary and on a real API server, over members that answer from memory."""
 
 import base64
-import uuid
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from typing import Any
 
-import pytest
-from tests.rigs.controlplane import ControlPlane
+from tests.operator.reconcile.conftest import World
 
-from forebay_cache.contract.admin import (
-    CommitList,
-    CommitReport,
-    DatasetReport,
-    DiffReport,
-    MemberReport,
-    SyncReport,
-    SyncRequest,
-)
-from forebay_cache.contract.config import ClusterState
 from forebay_operator import names
-from forebay_operator.kube import http
-from forebay_operator.kube.base import Kube
-from forebay_operator.kube.memory import MemoryKube
-from forebay_operator.members.base import TlsFiles
-from forebay_operator.model import CACHE_CLUSTER, CONFIG_MAP, DATASET, SECRET, SERVICE, STATEFUL_SET, Key
-from forebay_operator.reconcile.cluster import Reconciler
-
-
-@dataclass
-class OneMember:
-    """A member that remembers what it is told; syncs end when the test says so."""
-
-    member: str = field(default_factory=lambda: str(uuid.uuid4()))
-    state: ClusterState | None = None
-    syncs: dict[str, SyncReport] = field(default_factory=dict)
-    started: int = 0
-
-    def at(self, address: str, port: int, tls: TlsFiles) -> "OneMember":
-        assert (address, port) == ("127.0.0.9", 9450)
-        assert tls.certificate
-        return self
-
-    async def put_state(self, state: ClusterState) -> None:
-        self.state = state
-
-    async def report(self) -> MemberReport:
-        datasets = self.state.datasets if self.state else ()
-        return MemberReport(
-            member=self.member, cluster_uid="c", boot_id="b", state_version=self.state.version if self.state else -1,
-            ready=True, capacity_bytes=1000, used_bytes=10, chunks=1, hits=0, misses=0, hit_bytes=0, miss_bytes=0,
-            datasets=tuple(DatasetReport(uid=d.uid, head=d.head, cached_bytes=0, cached_chunks=0) for d in datasets),
-        )  # fmt: skip
-
-    async def start_sync(self, dataset_uid: str, request: SyncRequest) -> SyncReport:
-        self.started += 1
-        report = SyncReport(id=f"s{self.started}", state="Running", parent=request.parent, started_ms=self.started)
-        self.syncs[dataset_uid] = report
-        return report
-
-    def end(self, dataset_uid: str, commit: str, now_ms: int) -> None:
-        made = CommitReport(id=commit, created_ms=now_ms, files=3, bytes=300, segments=1, chunks=1, image_bytes=1)
-        report = self.syncs[dataset_uid]
-        update = {"state": "Succeeded", "commit": made, "finished_ms": now_ms, "listed": 3}
-        self.syncs[dataset_uid] = report.model_copy(update=update)
-
-    def fail(self, dataset_uid: str, reason: str, now_ms: int) -> None:
-        update = {"state": "Failed", "reason": reason, "message": f"{reason}: says the origin", "finished_ms": now_ms}
-        self.syncs[dataset_uid] = self.syncs[dataset_uid].model_copy(update=update)
-
-    async def sync(self, dataset_uid: str) -> SyncReport | None:
-        return self.syncs.get(dataset_uid)
-
-    async def commits(self, dataset_uid: str) -> CommitList:
-        raise NotImplementedError
-
-    async def diff(self, dataset_uid: str, old: str, new: str) -> DiffReport:
-        raise NotImplementedError
-
-    async def aclose(self) -> None:
-        pass
-
-
-@dataclass
-class Counting:
-    """A Kube that counts writes."""
-
-    kube: Kube
-    writes: list[str] = field(default_factory=list)
-
-    def __getattr__(self, name: str) -> Any:
-        call = getattr(self.kube, name)
-        if name not in ("apply", "apply_status", "create", "delete"):
-            return call
-
-        async def counted(*args: Any, **kwargs: Any) -> Any:
-            self.writes.append(name)
-            return await call(*args, **kwargs)
-
-        return counted
-
-
-@dataclass
-class World:
-    kube: Counting
-    member: OneMember
-    namespace: str
-    clock: list[float]
-    reconciler: Reconciler
-
-    @property
-    def key(self) -> Key:
-        return Key(CACHE_CLUSTER, self.namespace, "main")
-
-    async def look(self, times: int = 1) -> float | None:
-        for _ in range(times):
-            wait = await self.reconciler.reconcile(self.key)
-        return wait
-
-    async def apply(self, body: dict[str, Any]) -> None:
-        metadata = {"namespace": self.namespace, **body.pop("metadata")}
-        await self.kube.kube.apply({**body, "metadata": metadata}, manager="user", force=True)
-
-    async def cluster(self, **spec: Any) -> None:
-        wanted = {"storage": {"capacity": "1Gi", "emptyDir": {}}, **spec}
-        await self.apply(
-            {"apiVersion": "forebay.dev/v1alpha1", "kind": "CacheCluster", "metadata": {"name": "main"}, "spec": wanted}
-        )
-
-    async def dataset(self, name: str = "photos", **spec: Any) -> str:
-        wanted = {"clusterRef": {"name": "main"}, "sources": [{"name": "s", "directory": {"path": "/data"}}], **spec}
-        annotations = wanted.pop("annotations", {})
-        body = {
-            "apiVersion": "forebay.dev/v1alpha1",
-            "kind": "Dataset",
-            "metadata": {"name": name, "annotations": annotations},
-        }
-        await self.apply({**body, "spec": wanted})
-        return str((await self.get(DATASET, name))["metadata"]["uid"])
-
-    async def pod(self) -> None:
-        """What a StatefulSet controller and a kubelet would have done."""
-        labels = names.labels("main")
-        spec = {"containers": [{"name": "member", "image": "x"}]}
-        body = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "main-0", "namespace": self.namespace, "labels": labels},
-        }
-        await self.kube.kube.create({**body, "spec": spec})
-        status = {
-            "phase": "Running",
-            "podIP": "127.0.0.9",
-            "podIPs": [{"ip": "127.0.0.9"}],
-            "conditions": [{"type": "Ready", "status": "True"}],
-        }
-        await self.kube.kube.apply_status({**body, "status": status}, manager="kubelet")
-
-    async def get(self, kind: Any, name: str) -> Any:
-        return await self.kube.kube.get(Key(kind, self.namespace, name))
-
-    async def reasons(self, kind: Any, name: str) -> dict[str, str]:
-        return {one["type"]: one["reason"] for one in (await self.get(kind, name))["status"]["conditions"]}
-
-
-@pytest.fixture(params=["dictionary", pytest.param("server", marks=pytest.mark.kube)])
-async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    clock = [1_700_000_000.0]
-    kube: Any
-    namespace = "default"
-    if request.param == "server":
-        plane: ControlPlane = request.getfixturevalue("control_plane")
-        namespace = plane.namespace()
-        kube = await http.connect_file(str(plane.kubeconfig))
-    else:
-        kube = MemoryKube(now=lambda: clock[0])
-    counting, member = Counting(kube), OneMember()
-    yield World(counting, member, namespace, clock, Reconciler(counting, member, lambda: clock[0]))  # type: ignore[arg-type]
-    await kube.aclose()
-
+from forebay_operator.model import CACHE_CLUSTER, CONFIG_MAP, DATASET, SECRET, SERVICE, STATEFUL_SET, Object
 
 COMMIT = "c" * 64
-
-
-async def served(world: World) -> str:
-    """A cluster with a ready member and a Dataset with a head."""
-    await world.cluster()
-    uid = await world.dataset()
-    await world.look()
-    await world.pod()
-    await world.look(2)
-    world.member.end(uid, COMMIT, int(world.clock[0] * 1000))
-    await world.look(4)
-    return uid
 
 
 async def test_a_cluster_becomes_its_children_all_owned_by_it(world: World) -> None:
@@ -208,7 +23,7 @@ async def test_a_cluster_becomes_its_children_all_owned_by_it(world: World) -> N
 
 
 async def test_a_dataset_is_pushed_synced_and_becomes_readable(world: World) -> None:
-    uid = await served(world)
+    uid = await world.served(COMMIT)
     status = (await world.get(DATASET, "photos"))["status"]
     assert status["head"]["commit"] == COMMIT
     assert status["bucket"] == "photos"
@@ -223,29 +38,29 @@ async def test_a_dataset_is_pushed_synced_and_becomes_readable(world: World) -> 
 
 
 async def test_a_settled_world_is_looked_at_without_a_write(world: World) -> None:
-    await served(world)
+    await world.served(COMMIT)
     world.kube.writes.clear()
     await world.look(3)
     assert world.kube.writes == []
 
 
 async def test_a_sync_that_finds_nothing_new_writes_nothing(world: World) -> None:
-    uid = await served(world)
+    uid = await world.served(COMMIT)
     world.kube.writes.clear()
     world.clock[0] += 301
     await world.look()
     assert world.member.started == 2
-    world.member.end(uid, COMMIT, int(world.clock[0] * 1000))
+    world.member.end(uid, COMMIT, world.now_ms)
     await world.look(2)
     assert world.kube.writes == []
 
 
 async def test_a_request_starts_one_sync_and_is_answered(world: World) -> None:
-    uid = await served(world)
+    uid = await world.served(COMMIT)
     await world.dataset(annotations={names.SYNC_REQUEST: "now-1"})
     await world.look(2)
     assert world.member.started == 2
-    world.member.end(uid, "d" * 64, int(world.clock[0] * 1000))
+    world.member.end(uid, "d" * 64, world.now_ms)
     await world.look(3)
     status = (await world.get(DATASET, "photos"))["status"]
     assert status["sync"]["requested"] == "now-1"
@@ -255,10 +70,10 @@ async def test_a_request_starts_one_sync_and_is_answered(world: World) -> None:
 
 
 async def test_a_failed_sync_says_why_and_is_tried_again_later(world: World) -> None:
-    uid = await served(world)
+    uid = await world.served(COMMIT)
     world.clock[0] += 301
     await world.look()
-    world.member.fail(uid, "OriginDenied", int(world.clock[0] * 1000))
+    world.member.fail(uid, "OriginDenied", world.now_ms)
     await world.look(2)
     reasons = await world.reasons(DATASET, "photos")
     assert (reasons["Synced"], reasons["CredentialsValid"], reasons["Ready"]) == (
@@ -306,7 +121,7 @@ async def test_a_dataset_without_cluster_says_so(world: World) -> None:
 
 
 async def test_the_older_of_two_datasets_keeps_the_bucket(world: World) -> None:
-    await served(world)
+    await world.served(COMMIT)
     world.clock[0] += 2
     await world.dataset("second", s3={"bucket": "photos"})
     await world.look(2)
@@ -315,18 +130,248 @@ async def test_the_older_of_two_datasets_keeps_the_bucket(world: World) -> None:
 
 
 async def test_a_pinned_commit_is_served_whatever_comes(world: World) -> None:
-    uid = await served(world)
+    uid = await world.served(COMMIT)
     await world.dataset(version={"mode": "Pinned", "commit": COMMIT})
     world.clock[0] += 301
     await world.look(2)
-    world.member.end(uid, "d" * 64, int(world.clock[0] * 1000))
+    world.member.end(uid, "d" * 64, world.now_ms)
     await world.look(4)
     assert world.member.state is not None
     assert world.member.state.datasets[0].head == COMMIT
     assert (await world.get(DATASET, "photos"))["status"]["head"]["commit"] == "d" * 64
 
 
-async def test_a_suspended_cluster_is_left_as_it_is(world: World) -> None:
+async def test_a_suspended_cluster_is_left_as_it_is_and_says_so_once(world: World) -> None:
     await world.cluster(suspend=True)
+    await world.look(3)
+    assert world.kube.writes == ["apply_status main"]
+    assert (await world.reasons(CACHE_CLUSTER, "main"))["Suspended"] == "Asked"
+
+
+async def test_what_a_server_spells_another_way_is_no_drift(world: World) -> None:
+    """1024Mi comes back as 1Gi, 1000m as 1: a comparison of values would write for ever."""
+    resources = {"requests": {"cpu": "1000m", "memory": "1024Mi"}, "limits": {"cpu": 2}}
+    await world.served(COMMIT, storage={"capacity": "2048Gi", "claim": {}}, resources=resources)
+    world.kube.writes.clear()
+    await world.look(3)
+    assert world.kube.writes == []
+
+
+async def test_an_edit_of_the_spec_reaches_the_children(world: World) -> None:
+    await world.served(COMMIT)
+    await world.cluster(
+        s3={"port": 7460}, lowWatermarkPercent=70, image={"repository": "r", "tag": "t", "pullPolicy": "Never"}
+    )
+    await world.dataset(s3={"bucket": "pictures"})
+    await world.settle()
+    assert (await world.get(SERVICE, "main-s3"))["spec"]["ports"][0]["port"] == 7460
+    assert '"low_watermark_percent": 70' in (await world.get(CONFIG_MAP, "main-config"))["data"]["member.json"]
+    (container,) = (await world.get(STATEFUL_SET, "main"))["spec"]["template"]["spec"]["containers"]
+    assert (container["image"], container["imagePullPolicy"]) == ("r:t", "Never")
+    secret = {name: base64.b64decode(v).decode() for name, v in (await world.get(SECRET, "photos-s3"))["data"].items()}
+    assert secret["BUCKET"] == "pictures"
+    assert secret["AWS_ENDPOINT_URL"].endswith(":7460")
+    assert world.member.state is not None
+    assert world.member.state.datasets[0].bucket == "pictures"
+    assert world.member.state.datasets[0].access_keys[0].access_key_id == secret["AWS_ACCESS_KEY_ID"]
+
+
+async def test_members_get_new_state_also_after_its_durable_copy_was_lost(world: World) -> None:
+    await world.served(COMMIT)
+    assert world.member.state is not None
+    before = world.member.state.version
+    await world.kube.kube.delete(names.state(world.namespace, "main"))
+    await world.dataset(s3={"bucket": "pictures"})
+    await world.settle()
+    assert world.member.state.version > before
+    assert world.member.state.datasets[0].bucket == "pictures"
+
+
+async def test_no_state_is_pushed_that_is_not_written_down(world: World) -> None:
+    """A version is one content: were it pushed first, the next look could give the version to another."""
+    await world.served(COMMIT)
+    pushed = world.member.state
+    world.kube.refused.add(("apply", "main-state"))
+    await world.dataset(s3={"bucket": "pictures"})
+    await world.look(2)
+    assert world.member.state == pushed
+    assert (await world.reasons(CACHE_CLUSTER, "main"))["Applied"] == "Forbidden"
+    world.kube.refused.clear()
+    await world.settle()
+    assert world.member.state is not None
+    assert world.member.state.datasets[0].bucket == "pictures"
+
+
+async def test_what_belongs_to_others_is_never_taken_over(world: World) -> None:
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "main-s3"}}
+    await world.apply({**service, "spec": {"ports": [{"name": "web", "port": 80, "protocol": "TCP"}]}})
+    theirs = {
+        "AWS_ACCESS_KEY_ID": base64.b64encode(b"theirs").decode(),
+        "AWS_SECRET_ACCESS_KEY": base64.b64encode(b"x").decode(),
+    }
+    await world.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "photos-s3"}, "data": theirs})
+    before = [await world.get(kind, name) for kind, name in ((SERVICE, "main-s3"), (SECRET, "photos-s3"))]
+    await world.served(COMMIT)
+    assert before == [await world.get(kind, name) for kind, name in ((SERVICE, "main-s3"), (SECRET, "photos-s3"))]
+    assert (await world.reasons(CACHE_CLUSTER, "main"))["Applied"] == "Conflict"
+    assert (await world.reasons(DATASET, "photos"))["Ready"] == "SecretTaken"
+    assert world.member.state is not None
+    assert world.member.state.datasets[0].access_keys == ()
+
+
+async def test_certificates_stay_though_somebody_took_their_label_away(world: World) -> None:
+    await world.served(COMMIT)
+    before = (await world.get(SECRET, "main-ca"))["data"]
+    for name in ("main-ca", "main-admin", "main-operator"):
+        await world.apply(
+            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": {names.CLUSTER_LABEL: "x"}}}
+        )
+    await world.look(2)
+    assert (await world.get(SECRET, "main-ca"))["data"] == before
+
+
+async def test_a_lost_certificate_is_made_anew_by_the_same_authority(world: World) -> None:
+    await world.served(COMMIT)
+    kept = (await world.get(SECRET, "main-admin"))["data"]
+    await world.kube.kube.delete(names.operator_tls(world.namespace, "main"))
+    await world.settle()
+    assert (await world.get(SECRET, "main-operator"))["data"]["ca.crt"] == kept["ca.crt"]
+    assert (await world.get(SECRET, "main-admin"))["data"] == kept
+
+
+async def test_an_answered_request_leaves_later_syncs_quiet(world: World) -> None:
+    uid = await world.served(COMMIT)
+    await world.dataset(annotations={names.SYNC_REQUEST: "now-1"})
+    await world.look(2)
+    world.member.end(uid, COMMIT, world.now_ms)
+    await world.settle()
+    assert (await world.get(DATASET, "photos"))["status"]["sync"]["requested"] == "now-1"
+    await world.due()
+    await world.look()
+    world.member.end(uid, COMMIT, world.now_ms)
+    await world.look(2)
+    assert world.kube.writes == []
+
+
+async def test_a_request_is_not_answered_by_a_sync_that_began_before_it(world: World) -> None:
+    uid = await world.served(COMMIT)
+    await world.due()
+    await world.dataset(annotations={names.SYNC_REQUEST: "now-1"})
+    await world.look()
+    world.member.end(uid, "d" * 64, world.now_ms)
+    started = world.member.started
+    await world.look()
+    status = (await world.get(DATASET, "photos"))["status"]
+    assert status["head"]["commit"] == "d" * 64
+    assert status["sync"].get("requested", "") == ""
+    await world.look(2)
+    assert world.member.started == started + 1
+    world.member.end(uid, "d" * 64, world.now_ms)
+    await world.settle()
+    assert (await world.get(DATASET, "photos"))["status"]["sync"]["requested"] == "now-1"
+
+
+async def test_a_new_commit_says_when_its_sync_ended(world: World) -> None:
+    uid = await world.served(COMMIT)
+    before = (await world.get(DATASET, "photos"))["status"]["sync"]["finishTime"]
+    await world.due()
+    world.member.end(uid, "d" * 64, world.now_ms)
+    await world.settle()
+    assert (await world.get(DATASET, "photos"))["status"]["sync"]["finishTime"] > before
+
+
+async def test_a_long_listing_is_written_in_growing_steps(world: World) -> None:
+    await world.cluster()
+    uid = await world.dataset()
+    await world.look()
+    await world.pod()
+    await world.settle()
+    for listed in range(1_000, 60_000, 1_000):
+        world.member.list(uid, listed)
+        await world.look()
+    assert (await world.get(DATASET, "photos"))["status"]["sync"]["listed"] > 40_000
+    assert 5 < len(world.kube.writes) < 25
+
+
+async def test_an_origin_that_stays_away_is_written_once(world: World) -> None:
+    uid = await world.served(COMMIT)
+    await world.due()
+    world.member.fail(uid, "OriginUnavailable", world.now_ms)
+    await world.settle()
+    started = world.member.started
+    for _ in range(4):
+        world.clock[0] += 600
+        await world.look()
+        world.member.fail(uid, "OriginUnavailable", world.now_ms)
+        await world.look()
+    assert world.member.started == started + 4
+    assert world.kube.writes == []
+
+
+async def test_a_sync_that_cannot_start_is_not_tried_every_second(world: World) -> None:
+    source = {"name": "s", "s3": {"bucket": "photos"}, "credentials": {"secretRef": {"name": "origin-keys"}}}
+    await world.cluster()
+    await world.pod()
+    await world.dataset(sources=[source])
+    await world.settle()
+    assert await world.look() == 30.0
+    await world.dataset()
+    world.member.refuses = "the catalog's disk is full"
+    await world.look(5)
+    assert world.member.started == 1
+    world.clock[0] += 11
+    await world.look(5)
+    assert world.member.started == 2
+
+
+async def test_looks_at_what_does_not_change_become_rare(world: World) -> None:
+    await world.cluster()
+    await world.settle()
+    waits = [await world.look() for _ in range(10)]
+    assert waits == sorted(waits)  # type: ignore[type-var]
+    assert waits[-1] == 30.0
+
+
+async def test_a_member_that_goes_silent_halfway_starts_no_second_sync(world: World) -> None:
+    await world.served(COMMIT)
+    started = world.member.started
+    world.member.sync_down = True
+    await world.look(3)
+    assert world.member.started == started
+
+
+async def test_a_dataset_that_cannot_be_written_blocks_no_other(world: World) -> None:
+    await world.served(COMMIT)
+    world.kube.refused |= {("apply_status", "bad"), ("apply", "bad-s3")}
+    await world.dataset("bad", s3={"bucket": "bad"})
+    await world.dataset("other")
+    await world.look(3)
+    assert (await world.reasons(DATASET, "other"))["Ready"] == "NeverSynced"
+    assert (await world.get(SECRET, "other-s3"))["data"]
+    assert (await world.reasons(CACHE_CLUSTER, "main"))["Ready"] == "AllMembersReady"
+
+
+async def test_a_dataset_of_a_newer_operator_blocks_no_other_and_is_served_on(world: World) -> None:
+    uid = await world.served(COMMIT)
+
+    def newer(one: Object) -> Object:
+        of_newer = one["kind"] == "Dataset" and one["metadata"]["name"] == "photos"
+        return {**one, "spec": {**one["spec"], "sync": {"mode": "Live"}}} if of_newer else one
+
+    world.kube.bend = newer
+    other = await world.dataset("other")
+    await world.look(3)
+    assert world.member.state is not None
+    assert {(one.uid, one.head) for one in world.member.state.datasets} == {(uid, COMMIT), (other, None)}
+
+
+async def test_what_is_being_deleted_is_not_made_again(world: World) -> None:
+    await world.cluster()
+    await world.settle()
+    held = {"apiVersion": "forebay.dev/v1alpha1", "kind": "CacheCluster"}
+    await world.apply({**held, "metadata": {"name": "main", "finalizers": ["example.com/held"]}}, manager="holder")
+    await world.kube.kube.delete(world.key)
+    await world.kube.kube.delete(names.s3(world.namespace, "main"))
+    world.kube.writes.clear()
     await world.look(2)
     assert world.kube.writes == []
