@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import logging
 import os
 import random
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from forebay_operator.cli import program
@@ -18,6 +20,8 @@ from forebay_operator.members.base import Members
 from forebay_operator.model import Object
 
 AGENT_CONFIG = "agent.json"
+LOG_LIMIT = 8 << 20
+PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
 
 
 def run() -> None:
@@ -83,9 +87,31 @@ def up(manifests: Sequence[Object], state: Path) -> AbstractAsyncContextManager[
         finally:
             await found.aclose()
 
+    log_to(state / "logs" / "operator.log")
     agent = None if mounts_left_out() else agent_pod
     settings = Settings(state, os.environ, time.time, asyncio.sleep)
     return house.up(manifests, settings, house.Parts(open_kube, operate, agent))
+
+
+def log_to(path: Path) -> None:
+    """What operator and runtime log goes beside the logs of the pods: a terminal is for progress."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handler = RotatingFileHandler(path, maxBytes=LOG_LIMIT, backupCount=1)
+    handler.setFormatter(KeyValues())
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.INFO)
+
+
+class KeyValues(logging.Formatter):
+    """One event, one line: what happened, then key=value."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        extra = {name: value for name, value in vars(record).items() if name not in PLAIN}
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
+        words = [stamp, record.levelname.lower(), record.name, record.getMessage()]
+        trace = [self.formatException(record.exc_info)] if record.exc_info else []
+        return " ".join([*words, *(f"{name}={value!r}" for name, value in extra.items()), *trace])
 
 
 def mounts_left_out() -> str:

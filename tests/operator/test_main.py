@@ -1,21 +1,23 @@
 """The whole product by its own command: a directory as origin, real members, the agent where there is root."""
 
 import json
+import logging
 import os
 import re
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from forebay_operator.main import mounts_left_out
+from forebay_operator.main import KeyValues, mounts_left_out
 
 FOREBAY = [sys.executable, "-c", "from forebay_operator.main import run; run()"]
-DEADLINE_S = 90
+DEADLINE_S = 60
 MANIFESTS = """
 apiVersion: forebay.dev/v1alpha1
 kind: CacheCluster
@@ -51,13 +53,18 @@ class House:
         )
 
     def until(self, pattern: str) -> None:
-        """Reads what it tells until a line fits. pytest's timeout is the deadline."""
+        """Reads what it tells until a line fits; after the deadline it is killed, and what it told is shown."""
         assert self.process.stderr
         told = []
-        for line in self.process.stderr:
-            told.append(line)
-            if re.search(pattern, line):
-                return
+        killer = threading.Timer(DEADLINE_S, self.process.kill)
+        killer.start()
+        try:
+            for line in self.process.stderr:
+                told.append(line)
+                if re.search(pattern, line):
+                    return
+        finally:
+            killer.cancel()
         raise AssertionError("".join(told) + self.logs())
 
     def logs(self) -> str:
@@ -154,6 +161,12 @@ def test_a_mount_reads_the_same_bytes_and_goes_with_the_house_however_it_ends(ho
     assert same(target, house.origin)
     assert house.stop() == 0
     assert house.left() == []
+
+
+def test_a_log_line_holds_its_event_and_its_values() -> None:
+    record = logging.makeLogRecord({"name": "forebay.x", "levelname": "WARNING", "msg": "look failed", "created": 0})
+    record.cluster, record.again_s = "a b", 1.5
+    assert KeyValues().format(record) == "1970-01-01T00:00:00Z warning forebay.x look failed cluster='a b' again_s=1.5"
 
 
 def command(pid: int) -> bytes:

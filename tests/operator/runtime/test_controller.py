@@ -24,7 +24,7 @@ def secret(value: str) -> Object:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "ns"}, "data": data}
 
 
-def stateful_set(replicas: int, body: str = COUNT, **extra: Any) -> Object:
+def stateful_set(replicas: int, body: str = COUNT, grace_s: int = 30, **extra: Any) -> Object:
     container = {
         "name": "c",
         "command": ["python", "-I", "-S", "-c", body],
@@ -32,7 +32,11 @@ def stateful_set(replicas: int, body: str = COUNT, **extra: Any) -> Object:
     }
     template = {
         "metadata": {"labels": {"app": "t"}},
-        "spec": {"containers": [container], "volumes": [{"name": "s", "secret": {"secretName": "s"}}]},
+        "spec": {
+            "containers": [container],
+            "volumes": [{"name": "s", "secret": {"secretName": "s"}}],
+            "terminationGracePeriodSeconds": grace_s,
+        },
     }
     return {
         "apiVersion": "apps/v1",

@@ -119,7 +119,7 @@ from tests.operator.runtime import test_up as t
 from tests.operator.runtime.test_controller import secret, stateful_set
 async def main():
     state = Path({str(state)!r})
-    manifests = [secret("x"), stateful_set(1, body={STUBBORN!r})]
+    manifests = [secret("x"), stateful_set(1, body={STUBBORN!r}, grace_s=1)]
     async with t.up(manifests, t.settings(state), t.Parts(t.journalled, t.idle, None)):
         await t.line(state / "logs/ns.t-0/c.log", "up")
         os.kill(os.getpid(), signal.SIGKILL)
