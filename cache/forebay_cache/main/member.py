@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import logging
 import os
+import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ async def run(options: argparse.Namespace) -> None:
     """Serves until cancelled; then stops listening, ends what runs, and leaves a clean store."""
     config = configure(load(MemberConfig, below(options.root, options.config)), options)
     configure_logging(config.log_format, sys.stderr)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # chunks, catalog files and clients are descriptors
     async with AsyncExitStack() as stack:
         boot_id = boot()
         store = stack.enter_context(opened(config, boot_id))

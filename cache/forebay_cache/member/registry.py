@@ -1,15 +1,17 @@
 """What this member serves: the newest ClusterState, its commits opened, its origins reachable by identity."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from forebay_cache.catalog.base import Catalog, Commit
 from forebay_cache.contract.config import ClusterState, DatasetState, Source
-from forebay_cache.model.errors import ConfigError, ForebayError, NotFound
+from forebay_cache.model.errors import CatalogCorrupt, ConfigError, ForebayError, NotFound
 from forebay_cache.model.ids import CommitId
 from forebay_cache.origin.base import Origin
 
+log = logging.getLogger("forebay.member")
 MakeOrigin = Callable[[Source], Origin]
 
 
@@ -83,8 +85,10 @@ class Registry:
             return None
         try:
             return self._catalog.commit(CommitId(dataset.head))
-        except NotFound:
-            return None  # its catalog files are not here yet; the report says which head is served
+        except (NotFound, CatalogCorrupt) as exc:
+            # not here yet, or damaged: the report says that no head is served
+            log.warning("head not served", extra={"dataset": dataset.name, "commit": dataset.head, "reason": str(exc)})
+            return None
 
 
 class Origins:
