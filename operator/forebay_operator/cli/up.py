@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import shutil
 import signal
 import tempfile
@@ -104,14 +105,16 @@ async def state_directory(args: argparse.Namespace, parts: Parts) -> AsyncIterat
 
 def left_behind(default: Path) -> Path | None:
     """The directory of an `up` without --state that was killed: its processes may run yet."""
-    old = default.resolve()
-    ours = default.is_symlink() and old.is_dir() and old.match(f"{PLACE}/forebay-*")
+    old = Path(os.path.realpath(default))  # os.path: where we may not look, nothing of ours is
+    ours = os.path.islink(default) and os.path.isdir(old) and old.match(f"{PLACE}/forebay-*")
     return old if ours and not is_locked(old) else None
 
 
 def point(default: Path, state: Path) -> bool:
     """Makes `default` a symlink to `state`, unless something that lives has the place."""
-    if state.absolute() == default or (default.exists() and (not default.is_symlink() or is_locked(default.resolve()))):
+    if state.absolute() == default or (
+        os.path.exists(default) and (not os.path.islink(default) or is_locked(default.resolve()))
+    ):
         return False
     try:
         default.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

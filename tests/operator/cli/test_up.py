@@ -4,6 +4,7 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
 from tests.operator.cli.conftest import DATASET_STATUS, Desk
 from tests.rigs import objects
 
@@ -92,3 +93,16 @@ async def test_what_was_said_is_not_said_again(desk: Desk, tmp_path: Path) -> No
     make_ready(desk)
     done = await desk.run("up", "-f", EXAMPLES, "--once-ready", "--state", str(tmp_path / "s"))
     assert done.err.count("Dataset photos: ready") == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_a_place_we_may_not_look_into_is_left_alone(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir(mode=0o700)
+    os.chmod(tmp_path, 0o755)
+    os.seteuid(65534)
+    try:
+        assert up.left_behind(place / "default") is None
+        assert not up.point(place / "default", tmp_path / "s")
+    finally:
+        os.seteuid(0)
