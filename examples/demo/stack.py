@@ -103,7 +103,7 @@ def litter(work: pathlib.Path) -> list[str]:
     """What is left of the demo on this machine: mounts, loop devices, processes."""
     found = [line for line in pathlib.Path("/proc/mounts").read_text().splitlines() if str(work) in line]
     loops = subprocess.run(["losetup", "-a"], capture_output=True, text=True, check=False).stdout
-    found += [line for line in loops.splitlines() if "forebay" in line or str(work) in line]
+    found += [line for line in loops.splitlines() if str(work) in line]
     for process in pathlib.Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             if process.name.isdigit() and int(process.name) != os.getpid():
