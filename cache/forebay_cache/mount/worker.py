@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass
 from forebay_cache.catalog.devices import decode
 from forebay_cache.mount import tally as tallies
 from forebay_cache.mount.data_device import ChunkPiece, DataDevices
-from forebay_cache.mount.held import ChunkFile, HeldChunks
+from forebay_cache.mount.held import HeldChunks
 from forebay_cache.mount.link import Link
 from forebay_cache.mount.tally import Tally
 from forebay_cache.mount.wire import (
@@ -73,7 +73,6 @@ class Worker:
         self._link = link
         self._held = held
         self._tally = tally
-        self._files = ChunkFile()
         self._request = bytearray(REQUEST_LIMIT)
         self._view = memoryview(self._request)
         self._answer = memoryview(mmap.mmap(-1, READ_LIMIT))
@@ -179,22 +178,23 @@ class Worker:
         if length > READ_LIMIT:
             self._write(refusal(unique, errno.EINVAL))
             return
-        if len(pieces) == 1:
-            segment, chunk, start, stop, _ = pieces[0]
-            held = self._held.get((segment, chunk))
-            if held is not None and stop - start == length:
-                self._hit(Reading(self, unique, length, started), pieces[0])
-                return
+        if len(pieces) == 1 and pieces[0].stop - pieces[0].start == length and self._hit(unique, pieces[0], started):
+            return
         Reading(self, unique, length, started).begin(pieces, lambda: self._devices.padding(number, offset, length))
 
-    def _hit(self, reading: "Reading", piece: ChunkPiece) -> None:
-        view = self._answer[: reading.length]
+    def _hit(self, unique: int, piece: ChunkPiece, started: int) -> bool:
+        """Answers from a held descriptor; False where there is none, or it cannot be read."""
+        length = piece.stop - piece.start
+        view = self._answer[:length]
         try:
-            self.read_held(piece, view)
+            if not self.read_held(piece, view):
+                return False
         except OSError as exc:
-            reading.failed(piece, f"reading a chunk's file: {exc.strerror}", expired=False)
-            return
-        self.finish(reading, view, tallies.HIT)
+            self.complain(f"reading a chunk's file: {exc.strerror}")
+            return False  # no longer held: the member is asked
+        self._write(OUT.pack(OUT.size + length, 0, unique), view)
+        self._tally.note(tallies.HIT, length, time.monotonic_ns() - started)
+        return True
 
     # what a Reading needs
 
@@ -208,7 +208,7 @@ class Worker:
         if held is None:
             return False
         try:
-            self._files.read(held.fd, view, piece.start)
+            held.file.read(view, piece.start)
         except OSError:
             self._held.drop(key)
             raise
@@ -358,7 +358,7 @@ def main(arguments: list[str]) -> None:
     table = os.pread(settings.devices, os.fstat(settings.devices).st_size, 0)
     devices = DataDevices(decode(table))
     del table
-    held = HeldChunks(min(settings.held_descriptors, _open_files() // 2), time.monotonic)
+    held = HeldChunks(min(settings.held_descriptors, _open_files() // 4), time.monotonic)
     link = Link(settings.member_socket, settings.deadline_s, time.monotonic)
     worker = Worker(settings.channel, devices, link, held, Tally(settings.tally))
     gc.freeze()

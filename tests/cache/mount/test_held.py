@@ -53,7 +53,7 @@ def test_a_second_descriptor_of_one_chunk_is_closed(tmp_path: Path) -> None:
     assert held.put(key(1), again) is first
     assert not is_open(again)
     held.close()
-    assert not is_open(first.fd)
+    assert not is_open(first.file.fd)
 
 
 def test_idle_and_evicted_chunks_are_dropped(tmp_path: Path) -> None:
@@ -90,10 +90,17 @@ def test_a_chunk_file_is_read_in_whatever_way_the_file_system_has(tmp_path: Path
         path.write_bytes(b"a" * 4096 + b"b" * 4096)
         fd = os.open(path, os.O_RDONLY)
         path.unlink()
+        file = ChunkFile(fd)
         try:
-            ChunkFile().read(fd, view, 4096)
+            file.read(view, 4096)
             assert bytes(view) == b"b" * 4096
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            file.read(view, 0)
+            assert bytes(view) == b"a" * 4096
+            file.read(view[:100], 4096)
+            assert bytes(view[:100]) == b"b" * 100
             with pytest.raises(OSError, match="4096"):
-                ChunkFile().read(fd, view, 8192)
+                file.read(view, 8192)
         finally:
-            os.close(fd)
+            file.close()
+        assert not is_open(fd)
