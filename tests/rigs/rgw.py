@@ -6,6 +6,7 @@ one temporary folder, and every process dies with the thread that started it (PR
 
 import contextlib
 import pathlib
+import random
 import shutil
 import socket
 import subprocess
@@ -81,6 +82,8 @@ def gateway(
         processes.once("ceph-mon", "--mkfs", "-i", "a", "--monmap", str(folder / "monmap"))
         processes.start("ceph-mon", "-i", "a", "-f")
         processes.once("ceph", "osd", "create")
+        # by hand, because an OSD that does it itself may ask before it knows the cluster's id, and then ends
+        processes.once("ceph", "osd", "crush", "add", "osd.0", "1", "root=default", "host=local")
         processes.once("ceph-osd", "-i", "0", "--mkfs", "--mkkey")
         processes.start("ceph-osd", "-i", "0", "-f")
         processes.start("radosgw", "-n", "client.rgw", "-f")
@@ -92,9 +95,11 @@ def gateway(
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Below the ports that the kernel gives to clients: one of those could be taken again before the server listens."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", random.randrange(10_000, 32_000)))
+            return int(probe.getsockname()[1])
 
 
 def _configured(folder: pathlib.Path, port: int, memory: int) -> pathlib.Path:
@@ -129,6 +134,8 @@ osd data = {folder}/osd
 [mon]
 mon data avail crit = 1
 [osd]
+osd crush update on start = false
+osd class update on start = false
 osd objectstore = memstore
 memstore device bytes = {memory}
 [client.rgw]

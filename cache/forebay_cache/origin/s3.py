@@ -28,6 +28,7 @@ from forebay_cache.origin.s3answers import (
     ordered,
     range_of_boto,
     show,
+    whole,
 )
 from forebay_cache.origin.s3body import Answer, BotoAnswer, ResumingBody, RustAnswer
 from forebay_cache.origin.s3clients import S3Clients
@@ -128,7 +129,7 @@ class S3Origin:
 
         async def ask() -> Any:
             control = await self._clients.control()
-            return await control.list_objects_v2(**arguments)
+            return whole(await control.list_objects_v2(**arguments), what)
 
         return await self._retried(ask, what, self._attempts())
 

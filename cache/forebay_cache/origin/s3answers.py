@@ -33,6 +33,14 @@ def listed(page: Mapping[str, Any]) -> list[OriginObject]:
     ]
 
 
+def whole(page: Mapping[str, Any], what: str) -> Mapping[str, Any]:
+    """The same page. A parser takes a log-in page or an empty body for an empty listing, and that would mean that every
+    object was deleted. Raises OriginBadAnswer."""
+    if "IsTruncated" not in page or (page["IsTruncated"] and not page.get("NextContinuationToken")):
+        raise OriginBadAnswer(f"{what}: the answer is no listing; is this an S3 store?")
+    return page
+
+
 def ordered(page: list[OriginObject], after: bytes) -> list[OriginObject]:
     """The same page. Raises OriginBadAnswer where keys do not ascend: packing and paging rest on that."""
     for found in page:

@@ -9,6 +9,7 @@ import re
 import aiohttp
 import obstore.exceptions as rust
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.parsers import ResponseParserError
 
 from forebay_cache.model.errors import (
     OriginBadAnswer,
@@ -54,10 +55,11 @@ BY_CLASS: dict[type[BaseException], type[OriginError]] = {
     rust.PreconditionError: OriginChanged,
     rust.PermissionDeniedError: OriginDenied,
     rust.UnauthenticatedError: OriginDenied,
+    ResponseParserError: OriginBadAnswer,
     NoCredentialsError: OriginDenied,
     PartialCredentialsError: OriginDenied,
 }
-FOREIGN = (rust.BaseError, BotoCoreError, ClientError, aiohttp.ClientError, OSError, TimeoutError)
+FOREIGN = (rust.BaseError, BotoCoreError, ClientError, ResponseParserError, aiohttp.ClientError, OSError, TimeoutError)
 """All that may come out of a call to the store. obstore's "not found" is a FileNotFoundError, an OSError; aiobotocore lets
 some of aiohttp's through while a body comes."""
 

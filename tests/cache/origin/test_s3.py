@@ -201,7 +201,7 @@ async def place_nowhere() -> AsyncIterator[S3Origin]:
 @rgw
 async def test_more_readers_than_allowed_wait_and_then_give_up(place: S3Place, gateway: Gateway) -> None:
     place.put(b"k", b"12345")
-    limits = OriginLimits(concurrency=2, total_s=0.05, retry=RetryPolicy(tries=1))
+    limits = OriginLimits(concurrency=2, total_s=0.5, retry=RetryPolicy(tries=1))
     async with aclosing(S3Origin(place.source, keys_of(gateway), limits)) as origin:
         with suppress(OriginUnavailable):
             await origin.prefixes(b"")  # opens the clients, which may take longer than the deadline here

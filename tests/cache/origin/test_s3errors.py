@@ -8,6 +8,7 @@ from tests.rigs.scripted import Reply, Server, refusal, scripted
 
 from forebay_cache.contract.config import Credentials, S3Source
 from forebay_cache.model.errors import (
+    OriginBadAnswer,
     OriginChanged,
     OriginDenied,
     OriginError,
@@ -104,11 +105,34 @@ async def test_a_retry_that_helps_is_not_seen(server: Server, origin: S3Origin) 
     assert len(server.requests) == TRIES
 
 
-async def test_a_listing_that_is_no_listing_is_unavailable(server: Server, origin: S3Origin) -> None:
-    server.script = lambda _: Reply(200, b"<html>log in, please")
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>log in, please",
+        b"<html><body>log in</body></html>",
+        b"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
+        b"\0\1\xff",
+        b"",
+        b"{}",
+    ],
+)
+async def test_what_is_no_listing_is_never_an_empty_one(server: Server, origin: S3Origin, body: bytes) -> None:
+    server.script = lambda _: Reply(200, body)
     with pytest.raises(OriginError) as caught:
         await origin.prefixes(b"")
     assert caught.value.retry
+    with pytest.raises(OriginError) as caught:
+        await anext(aiter(origin.list(b"")), None)
+    assert caught.value.retry
+
+
+async def test_a_listing_out_of_order_is_refused(server: Server, origin: S3Origin) -> None:
+    entry = "<Contents><Key>{}</Key><LastModified>2026-01-01T00:00:00Z</LastModified><Size>1</Size></Contents>"
+    entries = "".join(entry.format(key) for key in ("b", "a"))
+    listing = f"<ListBucketResult><IsTruncated>false</IsTruncated>{entries}</ListBucketResult>"
+    server.script = lambda _: Reply(200, listing.encode())
+    with pytest.raises(OriginBadAnswer, match="byte order"):
+        await anext(aiter(origin.list(b"")))
 
 
 def test_a_missing_file_of_our_own_is_not_a_missing_object() -> None:
