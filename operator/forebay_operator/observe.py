@@ -119,8 +119,8 @@ async def _member(members: Members, pod: Object, operator: Tls | None) -> tuple[
     )
     if not (member.address and operator and status.get("phase") == "Running"):
         return member, {}
-    client = members.at(member.address, api.ADMIN_PORT, operator)
     try:
+        client = members.at(member.address, api.ADMIN_PORT, operator)
         report = await client.report()
         syncs = {one.uid: await client.sync(one.uid) for one in report.datasets}
     except MemberError as exc:

@@ -21,7 +21,8 @@ class Member(Protocol):
 
 
 class Members(Protocol):
-    """Finds members. `address` is a pod's IP; the TLS names and keys come from the cluster's admin Secret."""
+    """Finds members. `address` is a pod's IP; the TLS names and keys come from the cluster's admin Secret. Raises
+    MemberError where these cannot be read."""
 
     def at(self, address: str, port: int, tls: "TlsFiles") -> Member: ...
     async def aclose(self) -> None: ...

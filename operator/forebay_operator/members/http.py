@@ -22,6 +22,8 @@ from forebay_operator.model import MemberError, MemberUnavailable
 
 D = TypeVar("D", bound=Document)
 DEADLINE_S = 5.0
+ANSWER_LIMIT = 16 << 20
+"""Longest answer: a report of some 100,000 Datasets."""
 
 
 class HttpMember:
@@ -56,17 +58,30 @@ class HttpMember:
         headers = {"content-type": "application/json"} if data else {}
         try:
             async with self._session.request(
-                method, self._url + path, data=data, headers=headers, server_hostname=SERVER_NAME
+                method,
+                self._url + path,
+                data=data,
+                headers=headers,
+                server_hostname=SERVER_NAME,
+                allow_redirects=False,
             ) as answer:
-                text = await answer.text()
+                text = await self._text(answer)
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
             reason = "no answer in time" if isinstance(exc, TimeoutError) else str(exc)
             raise MemberUnavailable(f"member at {self._url}: {reason}") from exc
         if answer.status == 404 and missing_ok:
             return ""
-        if answer.status >= 400:
+        if answer.status >= 300:
             raise self._refusal(answer.status, text)
         return text
+
+    async def _text(self, answer: aiohttp.ClientResponse) -> str:
+        body = bytearray()
+        async for piece in answer.content.iter_chunked(1 << 16):
+            body += piece
+            if len(body) > ANSWER_LIMIT:
+                raise MemberError(f"member at {self._url}: its answer is longer than {ANSWER_LIMIT} bytes")
+        return body.decode("utf-8", "replace")
 
     def _refusal(self, status: int, text: str) -> MemberError:
         try:
@@ -78,15 +93,16 @@ class HttpMember:
 
 
 class HttpMembers:
-    """Implements Members: a session for each set of certificates, closed by `aclose`."""
+    """Implements Members: a session for each set of certificates, closed by `aclose`. `deadline_s` is each call's."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline_s: float = DEADLINE_S) -> None:
+        self._deadline_s = deadline_s
         self._sessions: dict[bytes, aiohttp.ClientSession] = {}
 
     def at(self, address: str, port: int, tls: TlsFiles) -> HttpMember:
         session = self._sessions.get(tls.certificate)
         if session is None:
-            timeout = aiohttp.ClientTimeout(total=DEADLINE_S)
+            timeout = aiohttp.ClientTimeout(total=self._deadline_s)
             connector = aiohttp.TCPConnector(ssl=_context(tls), limit_per_host=4)
             session = self._sessions[tls.certificate] = aiohttp.ClientSession(timeout=timeout, connector=connector)
         host = f"[{address}]" if ":" in address else address
@@ -100,11 +116,15 @@ class HttpMembers:
 def _context(tls: TlsFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(cadata=tls.ca.decode())
-    with tempfile.NamedTemporaryFile("wb") as file:  # ssl takes a certificate from a file only; mode 0600
-        file.write(tls.certificate + tls.key)
-        file.flush()
-        context.load_cert_chain(file.name)
+    try:
+        context.load_verify_locations(cadata=tls.ca.decode("ascii"))
+        with tempfile.NamedTemporaryFile("wb") as file:  # ssl takes a certificate from a file only; mode 0600
+            file.write(tls.certificate + tls.key)
+            file.flush()
+            context.load_cert_chain(file.name)
+    except (ssl.SSLError, ValueError) as exc:
+        message = "the operator's certificate for this cluster cannot be read: delete its Secret, and it is made anew"
+        raise MemberError(message) from exc
     return context
 
 

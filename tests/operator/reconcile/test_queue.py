@@ -23,6 +23,7 @@ async def test_wakes_merge_and_the_earliest_stays(queue: WakeQueue, clock: list[
     queue.wake(A)
     queue.wake(A, 9)
     assert await queue.next() == A
+    queue.done(A)
     pending = asyncio.ensure_future(queue.next())
     await asyncio.sleep(0)
     assert not pending.done()
@@ -44,3 +45,14 @@ async def test_what_is_due_first_comes_first(queue: WakeQueue, clock: list[float
     queue.wake(B, 1)
     clock[0] = 3
     assert [await queue.next(), await queue.next()] == [B, A]
+
+
+async def test_one_name_is_handed_to_one_worker_at_a_time(queue: WakeQueue) -> None:
+    queue.wake(A)
+    assert await queue.next() == A
+    queue.wake(A)
+    pending = asyncio.ensure_future(queue.next())
+    await asyncio.sleep(0)
+    assert not pending.done()
+    queue.done(A)
+    assert await pending == A

@@ -1,0 +1,188 @@
+"""The loop over the dictionary: who is looked at, and that nobody waits for another."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from tests.rigs import objects
+from tests.rigs.members import OneMember
+
+from forebay_operator import names
+from forebay_operator.kube.base import Event, Kube
+from forebay_operator.kube.memory import MemoryKube
+from forebay_operator.model import CACHE_CLUSTER, DATASET, Key, Kind, KubeExpired, KubeUnavailable, Object
+from forebay_operator.reconcile.loop import Operator
+
+NS = "default"
+MAIN, SLOW = Key(CACHE_CLUSTER, NS, "main"), Key(CACHE_CLUSTER, NS, "slow")
+
+
+class Stage:
+    """A Kube that counts looks at clusters, and can hold, fail or break what a test names."""
+
+    def __init__(self) -> None:
+        self.kube = MemoryKube()
+        self.looks: dict[Key, int] = {}
+        self.held: set[Key] = set()
+        self.broken: dict[Key, Exception] = {}
+        self.broken_watches: dict[Kind, Exception] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.kube, name)
+
+    async def get(self, key: Key) -> Object:
+        if key.kind == CACHE_CLUSTER:
+            self.looks[key] = self.looks.get(key, 0) + 1
+            if key in self.held:
+                await asyncio.Event().wait()
+            if key in self.broken:
+                raise self.broken[key]
+        return await self.kube.get(key)
+
+    async def watch(self, kind: Kind, resource_version: str, namespace: str | None = None) -> AsyncIterator[Event]:
+        async for event in self.kube.watch(kind, resource_version, namespace):
+            if kind in self.broken_watches:
+                raise self.broken_watches.pop(kind)
+            yield event
+
+    async def apply_cluster(self, name: str = "main", **spec: Any) -> None:
+        await self.kube.apply(objects.cluster(NS, name, **spec), manager="user", force=True)
+
+    def has(self, key: Key) -> bool:
+        return key in self.kube._objects
+
+
+@asynccontextmanager
+async def running(stage: Stage) -> AsyncIterator[Operator]:
+    kube: Kube = stage  # type: ignore[assignment]
+    operator = Operator(kube, OneMember(), time.time, time.monotonic, lambda: 0.0)
+    task = asyncio.create_task(operator.run())
+    try:
+        yield operator
+    finally:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def until(condition: Callable[[], bool], deadline_s: float = 10.0) -> None:
+    async with asyncio.timeout(deadline_s):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def quiet(stage: Stage) -> int:
+    """Looks so far, once the events under way have been seen."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+    return sum(stage.looks.values())
+
+
+async def test_an_event_wakes_the_cluster_it_belongs_to() -> None:
+    stage = Stage()
+    await stage.apply_cluster()
+    async with running(stage):
+        await until(lambda: stage.has(names.member_set(NS, "main")))
+        await stage.kube.delete(names.s3(NS, "main"))
+        await until(lambda: stage.has(names.s3(NS, "main")))
+        await stage.apply_cluster("second")
+        await until(lambda: stage.has(names.member_set(NS, "second")))
+
+
+async def test_a_dataset_and_a_secret_wake_their_cluster() -> None:
+    stage = Stage()
+    await stage.apply_cluster(suspend=True)
+    async with running(stage):
+        await until(lambda: MAIN in stage.looks)
+        before = await quiet(stage)
+        await stage.kube.apply(objects.dataset(NS), manager="user")
+        await until(lambda: stage.looks[MAIN] > before)
+        before = await quiet(stage)
+        await stage.kube.apply(objects.secret(NS, "origin-keys"), manager="user")
+        await until(lambda: stage.looks[MAIN] > before)
+        before = await quiet(stage)
+        await stage.kube.delete(Key(DATASET, NS, "photos"))
+        await until(lambda: stage.looks[MAIN] > before)
+
+
+async def test_a_change_of_status_alone_wakes_nobody() -> None:
+    stage = Stage()
+    await stage.apply_cluster(suspend=True)
+    await stage.kube.apply(objects.dataset(NS), manager="user")
+    async with running(stage):
+        await until(lambda: MAIN in stage.looks)
+        before = await quiet(stage)
+        await stage.kube.apply_status({**objects.dataset(NS), "status": {"bucket": "x"}}, manager="other", force=True)
+        await stage.kube.apply_status({**objects.cluster(NS), "status": {"replicas": 7}}, manager="other", force=True)
+        assert await quiet(stage) == before
+
+
+async def test_a_cluster_that_hangs_keeps_no_other_waiting() -> None:
+    stage = Stage()
+    stage.held.add(SLOW)
+    await stage.apply_cluster("slow")
+    async with running(stage):
+        await until(lambda: SLOW in stage.looks)
+        await stage.apply_cluster()
+        await until(lambda: stage.has(names.member_set(NS, "main")))
+        assert stage.looks[SLOW] == 1, "one look at a time"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(KubeUnavailable("no answer"), "look failed"), (KeyError("a bug"), "look failed by a bug of ours")],
+)
+async def test_a_failing_cluster_is_tried_again_and_blocks_no_other(
+    error: Exception, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = Stage()
+    stage.broken[SLOW] = error
+    await stage.apply_cluster("slow")
+    with caplog.at_level(logging.WARNING):
+        async with running(stage):
+            await until(lambda: stage.looks.get(SLOW, 0) == 2)
+            lines = [record.message for record in caplog.records]
+            await stage.apply_cluster()
+            await until(lambda: stage.has(names.member_set(NS, "main")))
+            del stage.broken[SLOW]
+            await until(lambda: stage.has(names.member_set(NS, "slow")))
+    assert lines[:1] == [said]
+    assert len(lines) <= 2
+
+
+@pytest.mark.parametrize("error", [KubeExpired("too old"), KubeUnavailable("dropped")])
+async def test_a_watch_that_breaks_begins_anew_and_misses_nothing(error: Exception) -> None:
+    stage = Stage()
+    await stage.apply_cluster(suspend=True)
+    async with running(stage):
+        await until(lambda: MAIN in stage.looks)
+        await quiet(stage)
+        stage.broken_watches[CACHE_CLUSTER] = error
+        await stage.kube.delete(MAIN)
+        await stage.apply_cluster("second")
+        await until(lambda: stage.has(names.member_set(NS, "second")))
+
+
+async def test_what_went_while_nobody_watched_is_noticed() -> None:
+    stage = Stage()
+    await stage.apply_cluster(suspend=True)
+    await stage.kube.apply(objects.dataset(NS), manager="user")
+    operator = Operator(stage, OneMember(), time.time, time.monotonic, lambda: 0.0)  # type: ignore[arg-type]
+    operator._listed(DATASET, [await stage.kube.get(Key(DATASET, NS, "photos"))])
+    assert await operator._queue.next() == MAIN
+    operator._queue.done(MAIN)
+    operator._listed(DATASET, [])
+    assert await operator._queue.next() == MAIN
+    assert operator._known == {}
+
+
+async def test_a_wake_from_outside_is_a_look() -> None:
+    stage = Stage()
+    async with running(stage) as operator:
+        operator.wake(MAIN)
+        await until(lambda: stage.looks.get(MAIN) == 1)
