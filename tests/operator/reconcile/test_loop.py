@@ -5,9 +5,11 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from tests.operator.reconcile.conftest import WRITES, World
 from tests.rigs import objects
 from tests.rigs.members import OneMember
 
@@ -186,3 +188,54 @@ async def test_a_wake_from_outside_is_a_look() -> None:
     async with running(stage) as operator:
         operator.wake(MAIN)
         await until(lambda: stage.looks.get(MAIN) == 1)
+
+
+@dataclass
+class Corner:
+    """One namespace of a Kube, and how many writes there were."""
+
+    kube: Any
+    namespace: str
+    writes: int = 0
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self.kube, name)
+        if name in WRITES:
+            self.writes += 1
+        return call
+
+    def list(self, kind: Kind, namespace: str | None = None, labels: Any = None) -> Any:
+        return self.kube.list(kind, namespace or self.namespace, labels)
+
+    def watch(self, kind: Kind, resource_version: str, namespace: str | None = None) -> Any:
+        return self.kube.watch(kind, resource_version, namespace or self.namespace)
+
+
+async def test_from_manifests_to_a_head_by_events_alone_and_then_silence(world: World) -> None:
+    """The whole loop, on the dictionary and on a real API server."""
+    corner = Corner(world.kube.kube, world.namespace)
+    operator = Operator(corner, world.member, time.time, time.monotonic, lambda: 0.0)  # type: ignore[arg-type]
+    task = asyncio.create_task(operator.run())
+
+    async def head() -> object:
+        return (await world.get(DATASET, "photos")).get("status", {}).get("head")
+
+    try:
+        await world.cluster()
+        uid = await world.dataset()
+        await until(lambda: corner.writes > 8)
+        await world.pod()
+        await until(lambda: uid in world.member.syncs)
+        world.member.end(uid, "c" * 64, int(time.time() * 1000))
+        await until(lambda: bool(world.member.state and world.member.state.datasets[0].head))
+        assert await head()
+        await until(lambda: not operator._queue._busy and min(operator._queue._due.values()) > time.monotonic() + 10)
+        writes, looks = corner.writes, 3
+        for _ in range(looks):
+            operator.wake(world.key)
+            await until(lambda: not operator._queue._busy and min(operator._queue._due.values()) > time.monotonic())
+        assert corner.writes == writes
+    finally:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
