@@ -80,7 +80,7 @@ def backend() -> Backend:
 
 @pytest.fixture
 async def ask(backend: Backend):
-    server = await start_admin(backend, host="127.0.0.1", port=0, tls_dir=None, deadline_s=0.5)
+    server = await start_admin(backend, host="127.0.0.1", port=0, tls_dir=None, deadline_s=5.0)
     async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as session:
 
         async def call(method: str, path: str, **arguments: object) -> tuple[int, bytes]:
