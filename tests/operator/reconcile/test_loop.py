@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -76,6 +76,11 @@ async def until(condition: Callable[[], bool], deadline_s: float = 10.0) -> None
     async with asyncio.timeout(deadline_s):
         while not condition():
             await asyncio.sleep(0.001)
+
+
+async def soon(waited: Awaitable[Key]) -> Key:
+    async with asyncio.timeout(5):
+        return await waited
 
 
 async def quiet(stage: Stage) -> int:
@@ -176,10 +181,10 @@ async def test_what_went_while_nobody_watched_is_noticed() -> None:
     await stage.kube.apply(objects.dataset(NS), manager="user")
     operator = Operator(stage, OneMember(), time.time, time.monotonic, lambda: 0.0)  # type: ignore[arg-type]
     operator._listed(DATASET, [await stage.kube.get(Key(DATASET, NS, "photos"))])
-    assert await operator._queue.next() == MAIN
+    assert await soon(operator._queue.next()) == MAIN
     operator._queue.done(MAIN)
     operator._listed(DATASET, [])
-    assert await operator._queue.next() == MAIN
+    assert await soon(operator._queue.next()) == MAIN
     assert operator._known == {}
 
 
