@@ -32,6 +32,7 @@ class Sender:
         "_fd",
         "_left",
         "_loop",
+        "_missing",
         "_out",
         "_socket",
         "_stop",
@@ -57,21 +58,43 @@ class Sender:
         self._failed = failed
         self._left = b""
         self._fd = self._at = self._stop = self._checked = 0
+        self._missing = False
         self.moved = 0
         self.waiting = False
         self.closed = False
 
-    def send(self, data: bytes, fd: int = -1, start: int = 0, stop: int = 0, *, resident: bool = False) -> bool:
-        """`data`, then bytes [start, stop) of `fd`, which must stay open until done. `resident`: no need to ask the page
-        cache."""
-        self._fd, self._at, self._stop = fd, start, stop
-        self._checked = stop if resident else start
+    def send(self, data: bytes, fd: int = -1, start: int = 0, stop: int = 0, *, resident: bool | None = None) -> bool:
+        """`data`, then bytes [start, stop) of `fd`, which must stay open until done. `resident`: what the page cache said
+        when it was asked."""
+        if resident:
+            return self._send_at_once(data, fd, start, stop)
+        self._fd, self._at, self._stop, self._checked = fd, start, stop, start
+        self._missing = resident is False
         self._left = data
         return self._flush() and self._pump()
+
+    def _send_at_once(self, data: bytes, fd: int, start: int, stop: int) -> bool:
+        """The hit that fits the socket's buffer: two calls of the kernel, and nothing is written down. What does not fit
+        goes on as any other answer."""
+        want, sent, moved = stop - start, 0, 0
+        try:
+            sent = self._socket.send(data, socket.MSG_MORE)
+            if sent == len(data):
+                moved = os.sendfile(self._out, fd, start, want)
+        except OSError:
+            moved = 0  # whoever goes on meets it again, and says so
+        self.moved += sent + moved
+        if moved == want:
+            return True
+        self._fd, self._at, self._stop, self._checked = fd, start + moved, stop, stop
+        self._missing = False
+        self._left = data[sent:]
+        return self._wait() if moved else self._flush() and self._pump()
 
     def send_file(self, fd: int, start: int, stop: int) -> bool:
         """More of the same answer."""
         self._fd, self._at, self._stop, self._checked = fd, start, stop, start
+        self._missing = False
         return self._pump()
 
     def close(self) -> None:
@@ -136,9 +159,10 @@ class Sender:
 
     def _check(self) -> bool:
         edge = min(self._at + WINDOW, self._stop)
-        if self._cache.resident(self._fd, self._at, edge):
+        if not self._missing and self._cache.resident(self._fd, self._at, edge):
             self._checked = edge
             return True
+        self._missing = False
         self._stop_waiting()
         self._cache.warm(self._fd, self._at, edge, self._warmed)
         return False
