@@ -63,6 +63,17 @@ class Flight:
                 del self._tasks[job]
                 task.cancel()
 
+    async def bring(self, job: Job) -> None:
+        """One job to its end, for nobody in particular. Raises its error."""
+        self.want([job])
+        try:
+            if (task := self._tasks.get(job)) is not None:
+                await asyncio.shield(task)  # others may want it
+        except BaseException:
+            self.abandon([job])
+            raise
+        self.release([job])
+
     def stop(self) -> None:
         """Cancels every job."""
         for task in self._running:

@@ -4,32 +4,34 @@
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, suppress
 
 from forebay_cache.catalog.base import Catalog, Entry
-from forebay_cache.model.errors import ChunkCorrupt, DeadlineExceeded, OriginError, PartGone, StoreError
+from forebay_cache.model.errors import ChunkCorrupt, DeadlineExceeded, ForebayError, OriginError, PartGone, StoreError
 from forebay_cache.model.ids import CHUNK_SIZE, ChunkId, Extent, chunk_length
 from forebay_cache.model.ranges import Span, spans
 from forebay_cache.origin.base import Match, Origin
 from forebay_cache.read.background import Background
 from forebay_cache.read.base import Piece
 from forebay_cache.read.counters import ReadCounters
-from forebay_cache.read.fetch import copy_body, open_body, write_zeros
+from forebay_cache.read.fetch import copy_body, open_body
+from forebay_cache.read.flight import Flight
 from forebay_cache.read.flights import Flights
 from forebay_cache.read.gone import GoneParts
 from forebay_cache.read.jobs import Job, jobs, narrow
 from forebay_cache.read.readahead import ReadAhead
 from forebay_cache.read.scratch import ScratchFill
+from forebay_cache.read.writes import Writer
 from forebay_cache.store.base import Fill, Lease, Store
 
 PROGRESS_TIMEOUT_S = 60.0
 """Longest wait for the next byte of a span; the origin's own deadlines are shorter."""
 PASSING_LIMIT = 32
 """Chunks that pass through memory at once because the store cannot take them: 256 MiB."""
-REST_GROUP = 8
-"""Parts of a chunk that the background fetches at once: few, so that readers find the origin free."""
+REST_CHUNKS, REST_AT_ONCE = 3, 8
+"""Chunks that the background fills up at once, and parts of each: few, so that readers find the origin free."""
 
 
 class ChunkReader:
@@ -47,7 +49,7 @@ class ChunkReader:
         self._store = store
         self._catalog = catalog
         self._origin = origin
-        self._pool = pool
+        self._writer = Writer(pool, now)
         self.counters = ReadCounters()
         self._gone = GoneParts(now)
         self._flights = Flights(store.reserve, self._run, pool)
@@ -55,7 +57,7 @@ class ChunkReader:
         self._memory = asyncio.Semaphore(PASSING_LIMIT)
         self._ahead = ReadAhead()
         self._reading_ahead = Background(self._fetch_whole, workers=8, queued=64)
-        self._filling_up = Background(self._fetch_rest, workers=2, queued=256)
+        self._filling_up = Background(self._fetch_rest, workers=REST_CHUNKS, queued=256)
 
     def lease(self, span: Span) -> Lease | None:
         try:
@@ -151,7 +153,7 @@ class ChunkReader:
             return
         job = narrow(job, absent[0][0], absent[-1][1])  # a slice that broke off goes on where it stopped
         if job.first == job.last:
-            await write_zeros(job, fill, self._pool)
+            await self._writer.write(fill, job.start, bytes(job.stop - job.start))
             written()
             return
         counters = self.counters.origin(job.origin)
@@ -160,7 +162,7 @@ class ChunkReader:
             body = await open_body(self._origin(job.origin), job)
             if self._catalog.headers(job.segment, job.part.index) is None:
                 self._catalog.record_headers(job.segment, job.part.index, body.head.headers)
-            async with aclosing(copy_body(body, job, fill, self._pool, written)) as received:
+            async with aclosing(copy_body(body, job, fill, self._writer, written)) as received:
                 async for size in received:
                     counters.bytes += size  # as they come: a job whose last byte was read may be cancelled at once
         except PartGone as exc:
@@ -173,7 +175,12 @@ class ChunkReader:
         counters.message = ""
 
     def _read_ahead(self, chunk: ChunkId) -> None:
-        size = self._catalog.parts(chunk.segment).size
+        """Of large objects only: files read in any order meet neighbouring chunks of a packed segment all the time, and each
+        would cost a GET for every file in it. There the rest of a chunk that is read is what comes ahead."""
+        parts = self._catalog.parts(chunk.segment)
+        if len(parts) > 1:
+            return
+        size = parts.size
         for ahead in self._ahead.note(chunk, -(-size // CHUNK_SIZE)):
             self._reading_ahead.offer(Span(ahead, 0, chunk_length(size, ahead.number)))
 
@@ -187,13 +194,17 @@ class ChunkReader:
     async def _fetch_rest(self, span: Span) -> None:
         """The other parts of a chunk, a few at a time, and only while they push nothing else out."""
         parts = self._catalog.parts(span.chunk.segment)
-        rest = jobs(parts, span.chunk, span.start, span.stop)
-        async with self._flights.join(span.chunk, span.length):
-            for first in range(0, len(rest), REST_GROUP):
-                group = rest[first : first + REST_GROUP]
-                if not self._store.has_room(group[-1].stop - group[0].start):
-                    return
-                await self._fetch_whole(Span(span.chunk, group[0].start, group[-1].stop))
+        rest = iter(jobs(parts, span.chunk, span.start, span.stop))
+        async with self._flights.join(span.chunk, span.length) as flight, asyncio.TaskGroup() as lanes:
+            for _ in range(REST_AT_ONCE):
+                lanes.create_task(self._fetch_each(rest, flight))
+
+    async def _fetch_each(self, rest: Iterator[Job], flight: Flight) -> None:
+        for job in rest:
+            if not self._store.has_room(job.stop - job.start):
+                return
+            with suppress(ForebayError):  # counted where it happened; whoever reads this part will ask, and be told
+                await flight.bring(job)
 
     def _holds(self, span: Span) -> bool:
         lease = self._store.lease(span.chunk, span.start, span.stop)

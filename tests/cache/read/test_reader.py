@@ -121,8 +121,9 @@ class GatedOrigin:
         return Answer(self, head, content(name, self.size(name))[start:stop])
 
 
-BIG, SMALL = SegmentId(b"B" * 32), SegmentId(b"S" * 32)
+BIG, SMALL, MANY = SegmentId(b"B" * 32), SegmentId(b"S" * 32), SegmentId(b"M" * 32)
 TABLES = {
+    MANY: Table(MANY, (CHUNK_SIZE // 2,) * 6),
     BIG: Table(BIG, (2 * CHUNK_SIZE + 12345,)),
     SMALL: Table(SMALL, (100_000, 5_000, 1, 300_000, 4096)),
 }
@@ -177,7 +178,7 @@ async def test_every_byte_comes_right_and_a_second_read_asks_nobody(house: House
     for segment in TABLES:
         assert await house.read(whole(segment)) == house.expected(whole(segment))
     assert len(house.origin.reads) == asked
-    assert asked == 3 + 5
+    assert asked == 3 + 5 + 6
 
 
 async def test_many_readers_are_one_fill(house: House) -> None:
@@ -305,6 +306,28 @@ async def test_a_sequential_reader_is_fetched_ahead_of(house: House) -> None:
     while len(house.origin.reads) < 3:
         await asyncio.sleep(0)
     assert house.origin.reads[2][1] == 2 * CHUNK_SIZE
+
+
+async def test_neighbouring_chunks_of_packed_files_are_no_sequence(house: House) -> None:
+    """Read in any order, files meet neighbours all the time; each chunk ahead would cost a GET for every file in it."""
+    await house.read(Extent(MANY, 0, 1000))
+    await house.read(Extent(MANY, CHUNK_SIZE, 1000))
+    while len(house.origin.reads) < 4 or len(house.reader._flights):
+        await asyncio.sleep(0)
+    assert {name for name, _, _ in house.origin.reads} == {key(MANY, index) for index in range(4)}
+
+
+async def test_a_part_that_fails_in_the_background_keeps_no_other_from_coming(house: House) -> None:
+    table = TABLES[SMALL]
+    house.origin.errors[table.part(1).key] = OriginUnavailable("away")
+    await house.read(Extent(SMALL, 0, 1))
+    while len(house.origin.reads) < 5 or len(house.reader._flights):
+        await asyncio.sleep(0)
+    for index in (0, 2, 3, 4):
+        part = table.part(index)
+        lease = house.store.lease(ChunkId(SMALL, 0), part.offset, part.offset + part.size)
+        assert lease
+        lease.close()
 
 
 async def test_readers_coming_and_leaving_at_random_leave_a_clean_store(house: House) -> None:
