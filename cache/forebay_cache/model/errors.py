@@ -144,3 +144,19 @@ class MountUnsupported(ForebayError):
 
 class MountFailed(ForebayError):
     """A mount or unmount went wrong; nothing half-made is left behind."""
+
+
+class MembershipRefused(ForebayError):
+    """A membership that was offered is not adopted; the one at hand stays. Sending the same one again does not help."""
+
+
+class MembershipForeign(MembershipRefused):
+    """It is of another cluster."""
+
+
+class MembershipCorrupt(MembershipRefused):
+    """Its placement table does not match its hash or its members, or cannot be read."""
+
+
+class MembershipConflict(MembershipRefused):
+    """Another membership of the same epoch is at hand: one of the two never passed the compare-and-swap."""
