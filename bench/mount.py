@@ -14,7 +14,7 @@ cold.small, cold.seq   the same, each byte once, no page of either side cached  
 For the cold ones the pages of the tree that is read, and of the chunk files under it, are dropped before each run; names and
 inodes stay known on both sides. "worker cpu us" is what answering costs beside the reader.
 
-  --only NAME     --seconds S of a run from the page cache (default 0.5)     --workers N (default 2)     --rounds N
+  --only NAME     --seconds S of a run from the page cache (default 0.5)     --workers N (default the agent's)     --rounds N
 """
 
 import asyncio
@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.harness import Cpu, Measure, Sample, rounds, run
+from forebay_cache.contract.agent import AgentConfig
 from forebay_cache.model.ids import CommitId
 from forebay_cache.mount.mounts import Mounts, Wanted
 from forebay_cache.mount.records import Records
@@ -40,7 +41,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 SEED = 20260101
 COUNT, SIZE, FOLDERS = 8_000, 100_000, 80
 LARGE = 1 << 30
-READ_AHEAD_KB = 1024
+READ_AHEAD_KB: int = AgentConfig.model_fields["read_ahead_kb"].default
+DEFAULT_WORKERS: int = AgentConfig.model_fields["workers"].default
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def main(arguments: list[str]) -> int:
         folder = stack.enter_context(work_folder())
         reader = Reader(compile_reader(folder), float(_option(arguments, "--seconds", "0.5")))
         write_files(folder / "origin")
-        mounted, pids = stack.enter_context(mount(folder, int(_option(arguments, "--workers", "2"))))
+        mounted, pids = stack.enter_context(mount(folder, int(_option(arguments, "--workers", "") or DEFAULT_WORKERS)))
         compare(folder / "origin", mounted)
         ours = tree(folder, "forebay", mounted, chunk_files(folder / "member"))
         ext4 = tree(folder, "ext4", folder / "origin", [])
