@@ -4,14 +4,18 @@ Flat arrays by row, some 70 bytes a chunk in all. Pure, counts in blocks of 4 Ki
 """
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from forebay_cache.model.errors import ConfigError
 from forebay_cache.model.ids import BLOCK_SIZE, CHUNK_SIZE, ChunkId
 from forebay_cache.store.index import Index
 from forebay_cache.store.layout import FILE_SIZE
-from forebay_cache.store.policies import POLICIES, Ranks
+from forebay_cache.store.policies import order
+from forebay_cache.store.policies.base import Charge, mark_of
+from forebay_cache.store.policies.ranks import Ranks
+from forebay_cache.store.policies.rules import NOBODYS, Rules
+from forebay_cache.store.policies.table import POLICIES
 
 COMPLETE, FILLING = 1, 2
 """Bits of a row's state."""
@@ -53,11 +57,9 @@ class Ledger:
         self.capacity = limits.capacity_bytes // BLOCK_SIZE
         self._high = self.capacity * limits.high_percent // 100
         self._low = self.capacity * limits.low_percent // 100
-        self._policy = POLICIES[limits.policy]
         self._draining = False
         self._index = Index()
-        self._ranks = Ranks()
-        self._blocks = array("H")
+        self._ranks = Ranks(self.capacity, Rules(limits.policy, NOBODYS))
         self._states = bytearray()
         self._slots = array("I")
         self.used = 0
@@ -74,21 +76,21 @@ class Ledger:
         """A row for a chunk that has none; it is the newest."""
         row = self._index.add(chunk)
         if row == len(self._states):
-            self._blocks.append(0)
             self._states.append(0)
             self._slots.append(0)
-        self._blocks[row], self._states[row], self._slots[row] = blocks, state, slot
+        self._states[row], self._slots[row] = state, slot
         self.used += blocks
         self.completes += state & COMPLETE
-        self._policy.added(self._ranks, row)
+        order.added(self._ranks, row, Charge(), mark_of(chunk), 0)
+        order.resized(self._ranks, row, blocks)
         return row
 
     def remove(self, row: int) -> int:
         """Forgets the row. -> its blocks, which count as used until `free`."""
         self.completes -= self._states[row] & COMPLETE
-        self._ranks.pull(row)
+        order.removed(self._ranks, row, mark_of(self._index.chunk(row)))
         self._index.remove(row)
-        return self._blocks[row]
+        return self._ranks.blocks[row]
 
     def free(self, blocks: int) -> None:
         self.used -= blocks
@@ -97,8 +99,8 @@ class Ledger:
 
     def resize(self, row: int, blocks: int) -> int:
         """Sets what a row uses. -> by how much it grew."""
-        grown = blocks - self._blocks[row]
-        self._blocks[row] = blocks
+        grown = blocks - self._ranks.blocks[row]
+        order.resized(self._ranks, row, blocks)
         self.used += grown
         return grown
 
@@ -113,7 +115,7 @@ class Ledger:
         return self._slots[row]
 
     def blocks(self, row: int) -> int:
-        return self._blocks[row]
+        return self._ranks.blocks[row]
 
     def chunk(self, row: int) -> ChunkId:
         return self._index.chunk(row)
@@ -121,15 +123,16 @@ class Ledger:
     def touch(self, chunk: ChunkId) -> None:
         row = self._index.find(chunk)
         if row >= 0:
-            self._policy.touched(self._ranks, row)
+            order.touched(self._ranks, row, 1.0, 0)
 
     def rows(self) -> Iterator[int]:
         """All rows, in no order. Not while the ledger changes."""
         return self._index.in_use()
 
-    def victims(self) -> Iterator[int]:
-        """Rows that may go, by policy; not those being filled. Not while the ledger changes, but the given row may go."""
-        return (row for row in self._policy.victims(self._ranks) if not self._states[row] & FILLING)
+    def victims(self, is_held: Callable[[int], bool]) -> Iterator[int]:
+        """Rows that are to go, by policy; not those being filled, nor those that are held: what is given goes, now or after
+        the next. Not while the ledger changes, but the given row may go."""
+        return order.victims(self._ranks, None, lambda row: bool(self._states[row] & FILLING) or is_held(row), 0)
 
     def has_room(self, blocks: int) -> bool:
         return self.used + self.promised + blocks <= self._high
@@ -152,7 +155,7 @@ class Ledger:
         chunks = blocks = 0
         for at in range(row, min(stop, self._index.rows)):
             if self._ranks.is_ranked(at) and self._index.segment(at) in segments:
-                chunks, blocks = chunks + 1, blocks + self._blocks[at]
+                chunks, blocks = chunks + 1, blocks + self._ranks.blocks[at]
         return chunks, blocks
 
     @property

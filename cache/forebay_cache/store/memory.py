@@ -120,11 +120,9 @@ class MemoryStore:
 
     def _make_room(self, blocks: int, *, keep: int) -> None:
         goal = max(self._ledger.excess(blocks), self._ledger.shortage(blocks))
-        for row in self._ledger.victims():
-            if goal <= 0:
-                break
-            if row != keep and not self._handles.is_leased(self._ledger.chunk(row)):
-                goal -= self._evict(row)
+        victims = self._ledger.victims(lambda row: row == keep or self._handles.is_leased(self._ledger.chunk(row)))
+        while goal > 0 and (row := next(victims, -1)) >= 0:
+            goal -= self._evict(row)
         if self._ledger.shortage(blocks):
             raise StoreFull(f"no room for {blocks * BLOCK_SIZE} bytes: the rest is being read or filled")
 

@@ -49,7 +49,7 @@ class Room:
         """A presence slot; if need be, that of the partial chunk that should go first. Raises StoreFull."""
         presence, ledger = self._shelf.presence, self._ledger
         with self._shelf.lock:
-            partial = (row for row in ledger.victims() if not ledger.state(row) & COMPLETE)
+            partial = ledger.victims(lambda row: bool(ledger.state(row) & COMPLETE))
             victim = -1 if presence.free else next(partial, -1)
         if victim >= 0:
             self.evict(victim)
@@ -98,7 +98,7 @@ class Room:
         """The next to go; not what is leased, because that would free nothing now."""
         ledger, leased = self._ledger, self._shelf.handles.is_leased
         with self._shelf.lock:
-            rows = (row for row in ledger.victims() if row != keep and not leased(ledger.chunk(row)))
+            rows = ledger.victims(lambda row: row == keep or leased(ledger.chunk(row)))
             return list(islice(rows, _VICTIMS))
 
     def _shortage(self, blocks: int) -> int:

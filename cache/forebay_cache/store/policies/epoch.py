@@ -1,0 +1,70 @@
+"""Never replaces within an epoch: of a Dataset read in shuffled epochs, what is here is hit once an epoch, so a cache of
+c of its bytes hits c. A new chunk comes in while there is room, or in place of one that was not read in a whole round
+(census.py): of an older commit, of files nobody reads any more, of a job that stopped.
+
+Source: Mohan, Phanishayee, Raniwala, Chidambaram, "Analyzing and mitigating data stalls in DNN training", PVLDB 14(5),
+2021, section 4.1 (there: fill once, never replace). Rounds are ours.
+
+The one lane is in the order of the rounds in which rows were last read, so the stale ones are at its oldest end.
+"""
+
+from collections.abc import Iterator
+
+from forebay_cache.store.policies.base import IsHeld, Policy
+from forebay_cache.store.policies.ranks import FIRST, LANES, Group, Ranks
+
+_STALE = 2
+"""Rounds since the last read: the one in which it was read was not whole for it, the next one was."""
+
+
+def _missed(group: Group, mark: int, share: float) -> None:
+    group.census.missed(mark, share)
+
+
+def _added(ranks: Ranks, group: Group, row: int, mark: int | None) -> None:
+    del mark
+    ranks.push(row, group.number * LANES + FIRST)
+    ranks.hits[row] = group.census.round & 0xFF
+
+
+def _touched(ranks: Ranks, group: Group, row: int, share: float) -> None:
+    census = group.census
+    new = ranks.hits[row] != census.round & 0xFF
+    if new:
+        ranks.shift(row, group.number * LANES + FIRST)
+        ranks.hits[row] = census.round & 0xFF
+    census.hit(share, new=new)
+
+
+def _removed(ranks: Ranks, group: Group, row: int, mark: int) -> None:
+    """Nothing: if it is read again, it is missed."""
+
+
+def _row_is_stale(ranks: Ranks, group: Group, row: int) -> bool:
+    return (group.census.round - ranks.hits[row]) & 0xFF >= _STALE
+
+
+def _is_stale(ranks: Ranks, group: Group) -> bool:
+    row = ranks.first(group.number * LANES + FIRST)
+    return row >= 0 and _row_is_stale(ranks, group, row)
+
+
+def _stale(ranks: Ranks, group: Group, is_held: IsHeld) -> Iterator[int]:
+    for row in ranks.oldest(group.number * LANES + FIRST):
+        if not _row_is_stale(ranks, group, row):
+            return
+        if not is_held(row):
+            yield row
+
+
+def _victims(ranks: Ranks, group: Group, is_held: IsHeld) -> Iterator[int]:
+    """Stale ones, then what was read last: its next read is the furthest away."""
+    yield from _stale(ranks, group, is_held)
+    for row in ranks.newest(group.number * LANES + FIRST):
+        if _row_is_stale(ranks, group, row):
+            return
+        if not is_held(row):
+            yield row
+
+
+EPOCH = Policy(_missed, _added, _touched, _removed, _is_stale, _is_stale, _stale, _victims)
