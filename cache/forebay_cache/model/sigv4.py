@@ -130,9 +130,9 @@ class Verifier:
         timestamp = fields[b"X-Amz-Date"]
         ahead = self._at(scheme, timestamp) - self._now()
         if ahead > SKEW_S:
-            raise SignatureExpired("Request is not valid yet")
+            raise SignatureExpired("Request is not valid yet: it is dated more than 15 minutes ahead; check the clock")
         if ahead + expires_s < 0:
-            raise SignatureExpired("Request has expired")
+            raise SignatureExpired(f"Request has expired: it was good for {expires_s} s; presign it anew")
         _compare(request, scheme, timestamp, fields[b"X-Amz-Signature"], UNSIGNED)
         return scheme.access_key_id
 
@@ -149,7 +149,7 @@ class Verifier:
         credential, signed_headers = parse(frame)
         secret = secret_of(credential.partition(b"/")[0].decode("latin-1"))
         if secret is None:
-            raise KeyUnknown("the access key id is not known here")
+            raise KeyUnknown("the access key id is not known here: use the keys that `forebay keys` prints")
         found = _derive(credential, signed_headers, secret, self._region)
         if len(self._schemes) >= REMEMBERED_SCHEMES:
             self._schemes.clear()

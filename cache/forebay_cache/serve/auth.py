@@ -7,6 +7,8 @@ from forebay_cache.model.sigv4 import Verifier, carries_signature
 from forebay_cache.serve.base import Datasets, Served, Snapshot
 from forebay_cache.serve.request import Request
 
+_HINT = ", which its Secret holds and `forebay keys` prints"
+
 
 class Guard:
     """Remembers nothing but derived signing keys, and the snapshot's secrets by key id until the next snapshot."""
@@ -24,8 +26,8 @@ class Guard:
         if served.state.anonymous or (key is not None and key in self._readers[served.state.bucket]):
             return
         if key is None:
-            raise AccessDenied("this Dataset is not anonymous: sign the request with the keys of its Secret")
-        raise AccessDenied("this access key may not read this Dataset")
+            raise AccessDenied(f"bucket {served.state.bucket} is not anonymous: sign the request with its keys{_HINT}")
+        raise AccessDenied(f"access key {key} may not read bucket {served.state.bucket}: sign with its own keys{_HINT}")
 
     def key_of(self, request: Request) -> str | None:
         """The access key id that signed the request, verified; None if it is not signed. Raises AccessDenied."""

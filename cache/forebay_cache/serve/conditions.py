@@ -32,7 +32,8 @@ def parse_range(value: bytes, size: int) -> tuple[int, int] | None:
         if last and int(last) < start:
             return None
     if start >= stop:
-        raise RangeNotSatisfiable(f"the range is not within the object's {size} bytes")
+        asked = value.decode("latin-1")
+        raise RangeNotSatisfiable(f"the range {asked} is not within the object's {size} bytes, which count from 0")
     return start, stop
 
 

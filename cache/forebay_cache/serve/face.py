@@ -12,6 +12,7 @@ from forebay_cache.serve.base import Accesses, Datasets, Limits
 from forebay_cache.serve.leases import Pins
 from forebay_cache.serve.objects import Objects
 from forebay_cache.serve.pagecache import PageCache
+from forebay_cache.serve.refusals import Refusals
 from forebay_cache.serve.request import Request
 from forebay_cache.serve.s3 import S3, Place
 from forebay_cache.serve.tally import Tally
@@ -54,6 +55,7 @@ class Face:
         self.s3 = S3(reader, datasets, (self.objects, self.pins), guard, Place(region, int(now() * 1000)))
         self.tally = Tally(metrics)
         self.tally.watch(lambda: len(self.connections), lambda: len(self.objects), lambda: len(self.pins))
+        self.refusals = Refusals(self.monotonic)
         self._accesses = accesses
         self._now = now
         self.connections: set[Peer] = set()

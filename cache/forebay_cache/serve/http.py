@@ -62,7 +62,10 @@ class Connection(asyncio.Protocol):
         fd = transport.get_extra_info("socket").fileno()
         self._sender = Sender(self._face.loop, fd, self._face.page_cache, self._all_sent, self._cut)
         if not self._face.admit(self):
-            self._refuse(S3Refusal(503, "SlowDown", "too many connections", (("Retry-After", "1"),)))
+            most = (
+                f"{self._face.limits.connections} connections are open, and no more are served: try again, or use fewer"
+            )
+            self._refuse(S3Refusal(503, "SlowDown", most, (("Retry-After", "1"),)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closed = True
@@ -156,7 +159,7 @@ class Connection(asyncio.Protocol):
         try:
             decided = self._decide(request) if request.method in READS else None
         except ForebayError as exc:
-            self._send(refusal(request, exc, self._face.request_id))
+            self._send(self._refused(request, exc))
             return
         if decided is None:
             self._start(request, None)
@@ -329,12 +332,10 @@ class Connection(asyncio.Protocol):
 
     # what goes wrong
 
-    def _refused(self, request: Request, error: Exception) -> Answer:
-        found = s3_error(error)
-        if found.status >= 500:
-            extra = {"path": _shown(request), "code": found.code, "error": str(error), "request": self._face.request_id}
-            log.warning("request refused", extra=extra)
-        return refusal(request, error, self._face.request_id)
+    def _refused(self, request: Request | None, error: Exception) -> Answer:
+        face, peer = self._face, self._transport.get_extra_info("peername")
+        face.refusals.record(error, _shown(request), str(peer[0]) if peer else "", face.request_id)
+        return refusal(request, error, face.request_id)
 
     def _refuse(self, error: ForebayError) -> None:
         """The client broke the protocol or a limit: the connection ends with the answer under way, or with this one."""
@@ -345,7 +346,7 @@ class Connection(asyncio.Protocol):
             self._busy = True
             self._request = Request(b"", b"", {}, keep_alive=False, started=self._face.monotonic())
             self._moved_before = self._sender.moved
-            self._send(refusal(None, error, self._face.request_id))
+            self._send(self._refused(None, error))
 
     def _cut(self, reason: str, kind: str = "") -> None:
         """The answer ends early; the missing bytes tell the client."""
@@ -374,7 +375,8 @@ class Connection(asyncio.Protocol):
         if verdict == "slow":
             self._cut("the client takes its bytes too slowly", "SlowClient")
         elif verdict == "head":
-            self._refuse(S3Refusal(400, "RequestTimeout", "the request's head did not arrive in time"))
+            late = f"the request's head did not arrive within {self._face.limits.header_s:g} s of its first byte"
+            self._refuse(S3Refusal(400, "RequestTimeout", late))
         elif verdict == "idle":
             self.abort()
 
@@ -386,7 +388,7 @@ def _bounds(piece: Piece) -> tuple[int, int]:
 def _malformed(error: httptools.HttpParserError) -> ForebayError:
     if isinstance(error, httptools.HttpParserInvalidURLError):
         return S3Refusal(400, "InvalidURI", "the request's target is not valid: bytes outside of ASCII must be escaped")
-    return BadInput("the request is not valid HTTP/1.1")
+    return BadInput("the request is not valid HTTP/1.1, which is all this port speaks: no TLS, no HTTP/2")
 
 
 def _shown(request: Request | None) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from forebay_cache.model.errors import BadInput
+from forebay_cache.serve.s3errors import S3Refusal
 
 KEY_LIMIT = 1024
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})").search
@@ -42,6 +43,8 @@ def target_of(path: bytes) -> Target:
             raise BadInput("the request's target must be a path")
         path = b"/" + rest.partition(b"/")[2]
     if _BROKEN_ESCAPE(path):
-        raise BadInput("the path holds a broken percent escape")
+        raise S3Refusal(
+            400, "InvalidURI", "the path holds a broken percent escape: % must be followed by two hex digits"
+        )
     bucket, _, key = path[1:].partition(b"/")
     return Target(unquote_to_bytes(bucket).decode("utf-8", "replace"), unquote_to_bytes(key))

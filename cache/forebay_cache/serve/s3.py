@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from forebay_cache.catalog.base import Commit, Entry
-from forebay_cache.model.errors import DeadlineExceeded, NotFound
+from forebay_cache.model.errors import DeadlineExceeded
 from forebay_cache.model.ids import CHUNK_SIZE, CommitId, Extent
 from forebay_cache.model.ranges import spans
 from forebay_cache.model.sigv4 import query_pairs
@@ -24,6 +24,7 @@ READ_ONLY = (
     "Forebay serves this Dataset read-only: write to the origin, then let the Dataset sync (or run `forebay sync`); the new"
     " commit lists what was written"
 )
+SHOWN_LIMIT = 200
 _BUCKET_PARTS = frozenset(
     b"accelerate acl analytics cors encryption intelligent-tiering inventory lifecycle logging metrics notification object-lock"
     b" ownershipControls policy policyStatus publicAccessBlock replication requestPayment session tagging uploads versions"
@@ -147,15 +148,18 @@ class S3:
     def _served(self, bucket: str) -> Served:
         served = self._datasets.snapshot.by_bucket.get(bucket)
         if served is None:
-            raise S3Refusal(404, "NoSuchBucket", f"no Dataset is served as bucket {bucket!r}")
+            message = f"no Dataset is served as bucket {shown(bucket)}: `forebay status` shows those there are"
+            raise S3Refusal(404, "NoSuchBucket", message)
         return served
 
     def _entry(self, served: Served, key: bytes) -> Entry:
         if len(key) > KEY_LIMIT:
-            raise S3Refusal(400, "KeyTooLongError", f"a key has at most {KEY_LIMIT} bytes")
-        entry = self._head(served).find(key)
+            raise S3Refusal(400, "KeyTooLongError", f"a key has at most {KEY_LIMIT} bytes, this one {len(key)}")
+        head = self._head(served)
+        entry = head.find(key)
         if entry is None:
-            raise NotFound("the specified key does not exist in the Dataset's current commit")
+            what = f"key {shown(key.decode(errors='backslashreplace'))} is not in commit {head.id[:12]}"
+            raise S3Refusal(404, "NoSuchKey", f"{what}: if it was written since, sync Dataset {served.state.name}")
         return entry
 
     def _head(self, served: Served) -> Commit:
@@ -181,6 +185,11 @@ def _at_once(work: Coroutine[Any, Any, Mapping[str, str]]) -> Mapping[str, str] 
         return cast("Mapping[str, str]", done.value)
     work.close()
     return None
+
+
+def shown(name: str) -> str:
+    """A client's name for something, quoted, cut where it is long, and with nothing in it that a log or XML cannot hold."""
+    return repr(name if len(name) <= SHOWN_LIMIT else name[:SHOWN_LIMIT] + "...")
 
 
 async def close(answer: Answer) -> None:

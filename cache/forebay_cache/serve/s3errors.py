@@ -48,7 +48,8 @@ _TABLE: dict[type[BaseException], S3Error] = {
     TimeoutError: S3Error(503, "ServiceUnavailable", detail=False, retry_after_s=1),
     errors.StoreFull: S3Error(503, "SlowDown", detail=False, retry_after_s=1),
     errors.ChunkCorrupt: S3Error(503, "ServiceUnavailable", detail=False, retry_after_s=1),
-    errors.NotFound: S3Error(404, "NoSuchKey"),
+    # not a missing key: a catalog file or an origin that is not here now. A 404 would tell the client it never was
+    errors.NotFound: S3Error(503, "ServiceUnavailable", retry_after_s=1),
 }
 _UNKNOWN = S3Error(500, "InternalError", detail=False)
 _MESSAGES = {
