@@ -81,8 +81,11 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
+    """`resource_version`: what was decided from; a delete cannot be taken back, so it is refused for any other."""
+
     key: Key
     uid: str
+    resource_version: str = ""
 
 
 Action = Apply | Delete
@@ -162,6 +165,10 @@ class MemberUnavailable(MemberError):
     """A member did not answer in time."""
 
     retry = True
+
+
+class Unsupported(OperatorError):
+    """This machine or its kernel lacks a part, or this user a right; the message says which."""
 
 
 class StateInUse(OperatorError):

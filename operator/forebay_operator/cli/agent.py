@@ -10,21 +10,22 @@ from forebay_cache.contract.admin import AdminError
 from forebay_cache.contract.agent import Mount, MountRequest, UnmountRequest
 from forebay_cache.contract.config import Document
 from forebay_operator.cli.base import Parts, Where
-from forebay_operator.model import KubeNotFound, MemberError, MemberUnavailable, OperatorError
+from forebay_operator.model import KubeNotFound, MemberError, MemberUnavailable, OperatorError, Unsupported
 from forebay_operator.runtime.up import AGENT_SOCKET
 
 DEADLINE_S = 60.0
 NODE_SOCKET = Path("/run/forebay/agent.sock")
 """Where the agent of a Kubernetes node listens."""
-ERRORS: dict[int, type[OperatorError]] = {404: KubeNotFound, 503: MemberUnavailable}
+ERRORS: dict[int, type[OperatorError]] = {404: KubeNotFound, 501: Unsupported, 503: MemberUnavailable}
 
 
 def agent_socket(where: Where, parts: Parts) -> Path:
-    """Raises MemberUnavailable that says why nobody can listen there."""
+    """Raises Unsupported where no agent can run here, MemberUnavailable where none does."""
     path = NODE_SOCKET if where.kubeconfig or where.context else where.state / AGENT_SOCKET
     if not path.exists():
-        why = parts.mounts_left_out() or "is `forebay up` running, as root?"
-        raise MemberUnavailable(f"no agent at {path}: {why}")
+        if why := parts.mounts_left_out():
+            raise Unsupported(f"no mounts here: {why}")
+        raise MemberUnavailable(f"no agent at {path}: is `forebay up` running, as root?")
     return path
 
 

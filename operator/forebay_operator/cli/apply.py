@@ -4,8 +4,10 @@ import argparse
 
 from forebay_operator.cli.base import MANAGER, Parts, connect
 from forebay_operator.cli.manifests import read_manifests
-from forebay_operator.cli.output import write_json
+from forebay_operator.cli.output import bare, write_json
 from forebay_operator.model import key_of
+
+EXAMPLES = "forebay apply -f examples/dataset.yaml"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +22,7 @@ async def run(args: argparse.Namespace, parts: Parts) -> None:
             await kube.apply(body, manager=MANAGER, force=True) for body in read_manifests(args.file, args.namespace)
         ]
     if args.output == "json":
-        write_json(parts.stdout, made)
+        write_json(parts.stdout, [bare(body) for body in made])
         return
     for body in made:
         parts.stdout.write(f"{key_of(body)} applied\n")

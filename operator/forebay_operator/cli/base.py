@@ -12,7 +12,7 @@ from forebay_operator.kube.base import Kube
 from forebay_operator.members.base import Members
 from forebay_operator.model import BadManifest, Object
 
-OK, FAILED, USAGE, NOT_FOUND, NOT_READY, IN_USE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+OK, FAILED, USAGE, NOT_FOUND, NOT_READY, IN_USE, UNSUPPORTED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
 EXIT_CODES = {
     OK: "done",
     FAILED: "failed; the message says why",
@@ -20,6 +20,7 @@ EXIT_CODES = {
     NOT_FOUND: "no such Dataset, commit, file or other object",
     NOT_READY: "not ready, or nobody answered in time: try again",
     IN_USE: "the state directory is in use by another `forebay up`",
+    UNSUPPORTED: "this machine lacks a part or you a right (mounts need root, FUSE, loop, EROFS)",
     INTERRUPTED: "interrupted",
 }
 MANAGER = "forebay-cli"
@@ -52,7 +53,9 @@ class Parts:
 
 
 class Command(Protocol):
-    """A command's module."""
+    """A command's module. `EXAMPLES`: command lines and what they do, for its --help."""
+
+    EXAMPLES: str
 
     def arguments(self, parser: argparse.ArgumentParser) -> None: ...
     async def run(self, args: argparse.Namespace, parts: Parts) -> int | None:
@@ -64,8 +67,10 @@ def default_state(environment: Mapping[str, str]) -> Path:
     """Where `forebay up` is looked for when --state is left out."""
     if environment.get("FOREBAY_STATE"):
         return Path(environment["FOREBAY_STATE"])
-    runtime = environment.get("XDG_RUNTIME_DIR")
-    return Path(runtime, "forebay") if runtime else Path("/run/forebay/default")
+    if environment.get("XDG_RUNTIME_DIR"):
+        return Path(environment["XDG_RUNTIME_DIR"], "forebay")
+    home = environment.get("HOME")
+    return Path(home, ".local/state/forebay/default") if home and os.geteuid() else Path("/run/forebay/default")
 
 
 def where(args: argparse.Namespace, parts: Parts) -> Where:
@@ -79,6 +84,9 @@ def absolute(path: str) -> str:
 
 
 def connect(args: argparse.Namespace, parts: Parts) -> AbstractAsyncContextManager[Kube]:
+    """Raises BadManifest where the kubeconfig that was named is not there."""
+    if args.kubeconfig and not os.path.isfile(args.kubeconfig):
+        raise BadManifest(f"--kubeconfig {args.kubeconfig}: no such file")
     return parts.connect(where(args, parts))
 
 

@@ -6,6 +6,8 @@ from typing import IO, cast
 from forebay_operator.cli import s3
 from forebay_operator.cli.base import Parts
 
+EXAMPLES = "forebay cat photos images/0001.jpg > 0001.jpg"
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     s3.arguments(parser)

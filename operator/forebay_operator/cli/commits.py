@@ -6,6 +6,8 @@ from forebay_operator.cli.base import Parts, connect, dataset_argument
 from forebay_operator.cli.find import find_cluster, find_dataset, find_member
 from forebay_operator.cli.output import short, size, stamp, write_json, write_rows
 
+EXAMPLES = "forebay commits photos"
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     dataset_argument(parser)
@@ -21,8 +23,10 @@ async def run(args: argparse.Namespace, parts: Parts) -> None:
     finally:
         await members.aclose()
     head = ((dataset.get("status") or {}).get("head") or {}).get("commit")
+    pinned = (dataset["spec"].get("version") or {}).get("commit")
     if args.output == "json":
-        write_json(parts.stdout, [{**c.model_dump(), "head": c.id == head} for c in commits])
+        marks = [{"head": c.id == head, "pinned": c.id == pinned} for c in commits]
+        write_json(parts.stdout, [c.model_dump() | mark for c, mark in zip(commits, marks, strict=True)])
         return
     rows = [
         {
@@ -31,7 +35,7 @@ async def run(args: argparse.Namespace, parts: Parts) -> None:
             "files": f"{c.files:,}",
             "size": size(c.bytes),
             "parent": short(c.parent),
-            "note": "head" if c.id == head else "",
+            "note": ", ".join(["head"] * (c.id == head) + ["pinned: readers see this"] * (c.id == pinned)),
         }
         for c in commits
     ]

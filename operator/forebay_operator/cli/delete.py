@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from forebay_operator.cli.base import Parts, connect, named
 from forebay_operator.cli.manifests import ALLOWED, read_manifests
 from forebay_operator.cli.output import write_json
-from forebay_operator.model import BadManifest, Key, key_of
+from forebay_operator.kube.base import Kube
+from forebay_operator.model import BadManifest, Key, KubeNotFound, key_of
+
+EXAMPLES = """\
+forebay delete dataset photos          its commits and cached bytes go; the origin stays as it is
+forebay delete -f examples/"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,12 +24,20 @@ async def run(args: argparse.Namespace, parts: Parts) -> None:
     keys = chosen(args)
     async with connect(args, parts) as kube:
         for key in keys:
-            await kube.delete(key)
+            await gone(kube, key)
             if args.output == "table":
                 parts.stdout.write(f"{key} deleted\n")
     if args.output == "json":
         deleted = [{"kind": k.kind.kind, "namespace": k.namespace, "name": k.name} for k in keys]
         write_json(parts.stdout, deleted)
+
+
+async def gone(kube: Kube, key: Key) -> None:
+    """Raises KubeNotFound that names the namespace as well: a server's own words may leave it out."""
+    try:
+        await kube.delete(key)
+    except KubeNotFound as exc:
+        raise KubeNotFound(f"{key} not found") from exc
 
 
 def chosen(args: argparse.Namespace) -> Sequence[Key]:

@@ -7,6 +7,10 @@ from forebay_operator.cli.find import find_cluster, find_dataset, find_member, f
 from forebay_operator.cli.output import plural, short, write_json
 from forebay_operator.model import KubeNotFound, Object
 
+EXAMPLES = """\
+forebay diff photos                    the newest commit against the one before it
+forebay diff photos 3f2a 91bc          two commits by their first letters"""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     dataset_argument(parser)
@@ -44,7 +48,6 @@ def parent_of(commit: str, dataset: Object) -> str:
     kept = {c["id"]: c.get("parent") for c in (dataset.get("status") or {}).get("commits") or ()}
     parent = kept.get(commit)
     if not parent:
-        raise KubeNotFound(
-            f"commit {short(commit)} has no parent that is kept: name OLD and NEW, see `forebay commits`"
-        )
+        only = "it is the only one yet" if kept.keys() <= {commit} else "name OLD and NEW, see `forebay commits`"
+        raise KubeNotFound(f"commit {short(commit)} has no parent that is kept, so nothing to compare it with: {only}")
     return str(parent)

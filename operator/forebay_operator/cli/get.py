@@ -22,6 +22,9 @@ from forebay_operator.model import BadManifest, KubeNotFound, OperatorError
 
 TRIES = 4
 QUEUED = 1000
+EXAMPLES = """\
+forebay get photos images/ --to /data      everything below images/
+forebay get photos / --to /data            everything"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +85,7 @@ async def download(session: Session, args: argparse.Namespace, bar: Progress, ta
 async def wanted(session: Session, paths: Sequence[str]) -> AsyncIterator[File]:
     for path in paths:
         if not path.endswith("/"):
-            yield await session.head(path)
+            yield await one(session, path)
             continue
         found = False
         async for entry in session.list("" if path == "/" else path, recursive=True):
@@ -90,7 +93,19 @@ async def wanted(session: Session, paths: Sequence[str]) -> AsyncIterator[File]:
                 found = True
                 yield entry
         if not found:
-            raise KubeNotFound(f"nothing starts with {path!r}")
+            raise KubeNotFound(f"nothing starts with {path!r}; `forebay ls DATASET` shows what there is")
+
+
+async def one(session: Session, path: str) -> File:
+    """Raises KubeNotFound with the next step: an answer to HEAD has no words of its own."""
+    try:
+        return await session.head(path)
+    except Exception as exc:
+        if type(exc).__name__ != "NotFound":  # the cache's errors are known here by name, as in program.CODES
+            raise
+        folder = [entry async for entry in session.list(path) if entry == Folder(f"{path}/")]
+        step = f"{path}/ is a folder: end it with a slash" if folder else "`forebay ls DATASET` shows what there is"
+        raise KubeNotFound(f"no file {path!r}: {step}") from exc
 
 
 def place(folder: str, key: str) -> Path:

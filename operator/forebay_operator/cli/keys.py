@@ -7,9 +7,13 @@ from forebay_operator.cli.base import Parts, connect, dataset_argument
 from forebay_operator.cli.find import find_access, find_dataset
 from forebay_operator.cli.output import write_json
 
+EXAMPLES = """\
+eval "$(forebay keys photos)"              then: aws s3 ls "s3://$BUCKET/"
+forebay keys photos -o json"""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = 'Prints shell assignments: eval "$(forebay keys photos)"; aws s3 ls "s3://$BUCKET/"'
+    parser.description = "Print endpoint, bucket and keys as shell assignments that S3 clients understand."
     dataset_argument(parser)
 
 

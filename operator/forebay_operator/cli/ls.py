@@ -9,6 +9,10 @@ from forebay_operator.cli.base import Parts
 from forebay_operator.cli.output import size
 from forebay_operator.model import KubeNotFound
 
+EXAMPLES = """\
+forebay ls photos                      what is at the top
+forebay ls photos images/ -r           every file below images/"""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     s3.arguments(parser)

@@ -8,6 +8,10 @@ from forebay_operator.cli.base import Parts, absolute, connect, dataset_argument
 from forebay_operator.cli.find import find_cluster, find_dataset, full_commit, head_of, node_socket, serving_pod
 from forebay_operator.cli.output import short, write_json
 
+EXAMPLES = """\
+forebay mount photos /mnt/photos                   as plain files, read-only
+forebay mount photos /mnt/before --commit 3f2a     an older commit beside it"""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     dataset_argument(parser)

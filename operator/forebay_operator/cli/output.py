@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import IO, Any
 
+from forebay_operator.model import Object
+
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
@@ -53,3 +55,9 @@ def short(commit: str | None) -> str:
 
 def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def bare(obj: Object) -> Mapping[str, Any]:
+    """An object as people want to see it: without who set which field."""
+    kept = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+    return {**obj, "metadata": kept}

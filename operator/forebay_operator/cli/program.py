@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import importlib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -14,6 +15,7 @@ from forebay_operator.cli.base import (
     NOT_FOUND,
     NOT_READY,
     OK,
+    UNSUPPORTED,
     USAGE,
     Command,
     Parts,
@@ -43,7 +45,10 @@ CODES: Mapping[str, int] = {
     "KubeInvalid": USAGE,
     "BadInput": USAGE,
     "StateInUse": IN_USE,
+    "Unsupported": UNSUPPORTED,
 }
+HERE = frozenset({"up"})
+"""Commands that concern this machine and no cluster."""
 
 
 def run(argv: Sequence[str], parts: Parts) -> int:
@@ -77,8 +82,15 @@ async def attempt(args: argparse.Namespace, command: Command, parts: Parts) -> i
         code = exit_code(found)
         if code is None:
             raise
-        parts.stderr.write(f"forebay {args.command}: {found}\n")
+        parts.stderr.write(f"forebay {args.command}: {told(found)}\n")
         return code
+
+
+def told(exc: Exception) -> str:
+    """An error in words; the system's without its number."""
+    if isinstance(exc, OSError) and exc.strerror and getattr(exc, "retry", None) is None:
+        return f"{exc.filename}: {exc.strerror}" if exc.filename else exc.strerror
+    return str(exc)
 
 
 def first(exc: Exception) -> Exception:
@@ -104,27 +116,49 @@ def parser(chosen: str | None, command: Command | None) -> argparse.ArgumentPars
         epilog=f"exit codes:\n{codes}\n\nforebay COMMAND --help says more. Start with: forebay up -f examples/",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    main.add_argument("--version", action=Version, nargs=0, help="print the version and exit")
     commands = main.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, text in COMMANDS.items():
-        made = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        made = commands.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         if name == chosen and command:
+            made.epilog = "examples:\n" + "\n".join(f"  {line}" for line in command.EXAMPLES.splitlines())
             command.arguments(made)
-            common_arguments(made)
+            common_arguments(made, here=name in HERE)
     return main
 
 
-def common_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("where to look")
+class Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version  # noqa: PLC0415 - only this needs it
+
+        sys.stdout.write(f"forebay {version('forebay')}\n")
+        parser.exit()
+
+
+def common_arguments(parser: argparse.ArgumentParser, *, here: bool) -> None:
+    group = parser.add_argument_group("where to run" if here else "where to look")
     group.add_argument(
-        "--state", metavar="DIR", help="state directory of `forebay up` (default: $FOREBAY_STATE or a common one)"
+        "--state",
+        metavar="DIR",
+        help="keep everything in this directory; a later `up` goes on with it (default: one that goes at the end)"
+        if here
+        else "state directory of `forebay up` (default: $FOREBAY_STATE, or the one that runs)",
     )
+    group.add_argument(
+        "-n", "--namespace", default="default", help="namespace of names given without one (default: default)"
+    )
+    if here:
+        parser.set_defaults(output="table", kubeconfig=None, context=None)
+        return
     group.add_argument(
         "--kubeconfig", metavar="FILE", help="speak to a cluster instead: the API server this file names"
     )
     group.add_argument("--context", metavar="NAME", help="speak to a cluster instead: this context of the kubeconfig")
-    group.add_argument(
-        "-n", "--namespace", default="default", help="namespace of names given without one (default: default)"
-    )
     parser.add_argument(
         "-o", "--output", choices=("table", "json"), default="table", help="how to write (default: table)"
     )

@@ -4,8 +4,12 @@ import argparse
 
 from forebay_operator.cli.base import MANAGER, Parts, connect, dataset_argument
 from forebay_operator.cli.find import find_dataset, full_commit
-from forebay_operator.cli.output import short, write_json
+from forebay_operator.cli.output import bare, short, write_json
 from forebay_operator.model import BadManifest
+
+EXAMPLES = """\
+forebay rollback photos 3f2a           readers see this commit; syncs go on beside it
+forebay rollback photos --latest       and the newest again"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +34,6 @@ async def run(args: argparse.Namespace, parts: Parts) -> None:
         }
         made = await kube.apply(body, manager=f"{MANAGER}-rollback", force=True)
     if args.output == "json":
-        write_json(parts.stdout, made)
+        write_json(parts.stdout, bare(made))
         return
     parts.stdout.write(f"Dataset {metadata['name']} serves {short(commit) if commit else 'the newest commit'}\n")

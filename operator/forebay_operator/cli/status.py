@@ -5,13 +5,20 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from forebay_operator.cli.advice import conditions, troubles
 from forebay_operator.cli.base import Parts, connect
-from forebay_operator.cli.find import find_endpoint, pod_state
-from forebay_operator.cli.output import age, short, size, write_json, write_rows
+from forebay_operator.cli.find import find_endpoint, head_of, pod_state
+from forebay_operator.cli.output import age, bare, short, size, write_json, write_rows
 from forebay_operator.kube.base import Kube
 from forebay_operator.model import CACHE_CLUSTER, DATASET, POD, NotReady, Object
 from forebay_operator.names import CLUSTER_LABEL
 from forebay_operator.runtime.sets import is_ready
+
+Seen = Mapping[str, Any]
+"""What is known of one object, as `-o json` gives it."""
+EXAMPLES = """\
+forebay status                  clusters, members and Datasets, and what is wrong with them
+forebay status -o json          the same for programs: numbers as numbers, each object whole"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,95 +30,132 @@ async def run(args: argparse.Namespace, parts: Parts) -> None:
     async with connect(args, parts) as kube:
         clusters, datasets = [(await kube.list(kind, namespace)).items for kind in (CACHE_CLUSTER, DATASET)]
         pods = [pod for pod in (await kube.list(POD, namespace)).items if CLUSTER_LABEL in labels(pod)]
-        endpoints = {cluster["metadata"]["uid"]: await endpoint(kube, cluster) for cluster in clusters}
-    shown = [cluster_row(cluster, endpoints[cluster["metadata"]["uid"]]) for cluster in clusters]
-    members = [member_row(pod, clusters, parts.now()) for pod in pods]
-    listed = [dataset_row(dataset) for dataset in datasets]
+        endpoints = [await endpoint(kube, cluster) for cluster in clusters]
+    seen = {
+        "clusters": [cluster_seen(*pair) for pair in zip(clusters, endpoints, strict=True)],
+        "members": [member_seen(pod, clusters) for pod in pods],
+        "datasets": [dataset_seen(dataset) for dataset in datasets],
+    }
     if args.output == "json":
-        full = [{**s, "object": {**c, "metadata": bare(c)}} for s, c in zip(shown, clusters, strict=True)]
-        whole = [{**s, "object": {**d, "metadata": bare(d)}} for s, d in zip(listed, datasets, strict=True)]
-        write_json(parts.stdout, {"clusters": full, "members": members, "datasets": whole})
+        write_json(parts.stdout, seen)
         return
-    write_rows(
-        parts.stdout, shown, empty=f"no CacheCluster in namespace {args.namespace}; `forebay apply -f` makes one"
-    )
-    if members:
+    lacks = f"in namespace {args.namespace}; `forebay apply -f` makes one"
+    write_rows(parts.stdout, [cluster_row(one) for one in seen["clusters"]], empty=f"no CacheCluster {lacks}")
+    if pods:
         parts.stdout.write("\n")
-        write_rows(parts.stdout, members, empty="")
+        write_rows(parts.stdout, [member_row(one, parts.now()) for one in seen["members"]], empty="")
     parts.stdout.write("\n")
-    write_rows(parts.stdout, listed, empty=f"no Dataset in namespace {args.namespace}; `forebay apply -f` makes one")
-    for line in troubles([*clusters, *datasets]):
+    write_rows(parts.stdout, [dataset_row(one) for one in seen["datasets"]], empty=f"no Dataset {lacks}")
+    for line in [line for obj in [*clusters, *datasets] for line in troubles(obj)]:
         parts.stdout.write(f"\n{line}\n")
 
 
-async def endpoint(kube: Kube, cluster: Object) -> str:
+async def endpoint(kube: Kube, cluster: Object) -> str | None:
     with suppress(NotReady):
         return await find_endpoint(kube, cluster)
-    return ""
+    return None
 
 
-def cluster_row(cluster: Object, endpoint: str) -> dict[str, str]:
+def cluster_seen(cluster: Object, endpoint: str | None) -> Seen:
     status: Mapping[str, Any] = cluster.get("status") or {}
-    capacity = status.get("capacity") or {}
     return {
         "cluster": cluster["metadata"]["name"],
-        "ready": condition(cluster, "Ready"),
-        "members": f"{status.get('readyReplicas') or 0}/{cluster['spec'].get('replicas', 1)}",
-        "used": f"{size(capacity['used'])} of {size(capacity['total'])}" if capacity else "-",
-        "s3": endpoint or "-",
+        "ready": is_true(cluster, "Ready"),
+        "members": cluster["spec"].get("replicas", 1),
+        "readyMembers": status.get("readyReplicas") or 0,
+        "capacity": status.get("capacity"),
+        "endpoint": endpoint,
+        "object": bare(cluster),
     }
 
 
-def member_row(pod: Object, clusters: Sequence[Object], now: float) -> dict[str, str]:
-    name = pod["metadata"]["name"]
+def member_seen(pod: Object, clusters: Sequence[Object]) -> Seen:
+    name, status = pod["metadata"]["name"], pod.get("status") or {}
     known = [m for cluster in clusters for m in (cluster.get("status") or {}).get("members") or () if m["name"] == name]
-    statuses: Sequence[Mapping[str, Any]] = (pod.get("status") or {}).get("containerStatuses") or ({},)
-    started = (pod.get("status") or {}).get("startTime")
+    containers: Sequence[Mapping[str, Any]] = status.get("containerStatuses") or ({},)
     return {
         "member": name,
         "cluster": labels(pod)[CLUSTER_LABEL],
-        "ready": str(is_ready(pod)),
-        "restarts": str(statuses[0].get("restartCount", 0)),
-        "used": size(known[0].get("usedBytes", 0)) if known else "-",
-        "age": age(started, now) if started else "-",
+        "ready": is_ready(pod),
+        "restarts": containers[0].get("restartCount", 0),
+        "usedBytes": known[0].get("usedBytes", 0) if known else None,
+        "startTime": status.get("startTime"),
         "state": pod_state(pod),
     }
 
 
-def dataset_row(dataset: Object) -> dict[str, str]:
+def dataset_seen(dataset: Object) -> Seen:
     status: Mapping[str, Any] = dataset.get("status") or {}
     head, sync, cached = (status.get(name) or {} for name in ("head", "sync", "cached"))
-    listed = f" ({sync.get('listed', 0):,})" if sync.get("state") == "Running" else ""
     return {
         "dataset": dataset["metadata"]["name"],
-        "ready": condition(dataset, "Ready"),
-        "head": short(head.get("commit")),
-        "files": f"{head['files']:,}" if head else "-",
-        "size": size(head["bytes"]) if head else "-",
-        "cached": f"{cached['percent']}%" if cached else "-",
-        "sync": f"{sync.get('state', '-')}{listed}",
+        "ready": is_true(dataset, "Ready"),
+        "head": head.get("commit"),
+        "serves": served(dataset),
+        "files": head.get("files"),
+        "bytes": head.get("bytes"),
+        "cachedPercent": cached.get("percent"),
+        "sync": sync.get("state"),
+        "listed": sync.get("listed", 0),
+        "object": bare(dataset),
     }
 
 
-def troubles(objects: Sequence[Object]) -> list[str]:
-    """Conditions that keep an object from being ready, in words; what merely waits for another of them is left out."""
-    return [
-        f"{obj['kind']} {obj['metadata']['name']}: {c['type']}={c['status']} {c['reason']}: {c['message']}"
-        for obj in objects
-        for c in (obj.get("status") or {}).get("conditions") or ()
-        if c["status"] == "False" and c["type"] not in ("Suspended", "CachePersistent")
-    ]
+def cluster_row(seen: Seen) -> dict[str, str]:
+    capacity = seen["capacity"]
+    return {
+        "cluster": seen["cluster"],
+        "ready": said(seen["ready"]),
+        "members": f"{seen['readyMembers']}/{seen['members']}",
+        "used": f"{size(capacity['used'])} of {size(capacity['total'])}" if capacity else "-",
+        "s3": seen["endpoint"] or "-",
+    }
 
 
-def condition(obj: Object, name: str) -> str:
-    conditions = (obj.get("status") or {}).get("conditions") or ()
-    return next((str(c["status"]) for c in conditions if c["type"] == name), "Unknown")
+def member_row(seen: Seen, now: float) -> dict[str, str]:
+    return {
+        "member": seen["member"],
+        "cluster": seen["cluster"],
+        "ready": said(seen["ready"]),
+        "restarts": str(seen["restarts"]),
+        "used": "-" if seen["usedBytes"] is None else size(seen["usedBytes"]),
+        "age": age(seen["startTime"], now) if seen["startTime"] else "-",
+        "state": seen["state"],
+    }
+
+
+def dataset_row(seen: Seen) -> dict[str, str]:
+    """`serves` is the head, unless an older commit is pinned."""
+    pinned = seen["serves"] is not None and seen["serves"] != seen["head"]
+    listed = f" ({seen['listed']:,})" if seen["sync"] == "Running" else ""
+    return {
+        "dataset": seen["dataset"],
+        "ready": said(seen["ready"]),
+        "head": short(seen["head"]),
+        "serves": f"{short(seen['serves'])} (pinned)" if pinned else short(seen["serves"]),
+        "files": "-" if seen["files"] is None else f"{seen['files']:,}",
+        "size": "-" if seen["bytes"] is None else size(seen["bytes"]),
+        "cached": "-" if seen["cachedPercent"] is None else f"{seen['cachedPercent']}%",
+        "sync": f"{seen['sync'] or '-'}{listed}",
+    }
+
+
+def served(dataset: Object) -> str | None:
+    """The commit that readers of Latest see."""
+    with suppress(NotReady):
+        return head_of(dataset)
+    return None
+
+
+def is_true(obj: Object, name: str) -> bool | None:
+    """None: nobody said yet."""
+    return next((c["status"] == "True" for c in conditions(obj) if c["type"] == name), None)
+
+
+def said(value: bool | None) -> str:  # noqa: FBT001 - it is what is shown
+    return "Unknown" if value is None else str(value)
 
 
 def labels(obj: Object) -> Mapping[str, str]:
     found: Mapping[str, str] = obj["metadata"].get("labels") or {}
     return found
-
-
-def bare(obj: Object) -> Mapping[str, Any]:
-    return {name: value for name, value in obj["metadata"].items() if name != "managedFields"}

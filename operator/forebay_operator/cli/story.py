@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
+from forebay_operator.cli.advice import blocked, conditions, origin, sync_advice
 from forebay_operator.cli.base import Parts
 from forebay_operator.cli.find import find_endpoint, pod_state
 from forebay_operator.cli.output import plural, short, size
@@ -97,16 +98,21 @@ async def cluster_line(kube: Kube, cluster: Object, pods: list[Object]) -> str:
 def dataset_line(dataset: Object) -> str:
     status: Mapping[str, Any] = dataset.get("status") or {}
     head, sync = status.get("head"), status.get("sync") or {}
-    if sync.get("state") == "Failed":
-        return f"sync failed: {sync.get('message', '')}"
     ready = condition(dataset, "Ready")
+    if sync.get("state") == "Failed":
+        return f"sync failed: {sync.get('message', '')}{sync_advice(dataset)}"
+    if why := blocked(dataset):
+        return why
     if head and ready.get("status") == "True":
-        return f"ready, commit {short(head['commit'])}: {plural(head['files'], 'file')}, {size(head['bytes'])}"
+        nothing = (
+            f"; nothing is there: {', '.join(map(origin, dataset['spec']['sources']))}" if not head["files"] else ""
+        )
+        counted = f"{plural(head['files'], 'file')}, {size(head['bytes'])}"
+        return f"ready, commit {short(head['commit'])}: {counted}{nothing}"
     if sync.get("state") == "Running":
         return f"first sync: {plural(sync.get('listed', 0) // 1000 * 1000, 'object')} listed"
     return str(ready.get("message", "waiting for its cluster"))
 
 
 def condition(obj: Object, name: str) -> Mapping[str, Any]:
-    conditions = (obj.get("status") or {}).get("conditions") or ()
-    return next((c for c in conditions if c["type"] == name), {})
+    return next((c for c in conditions(obj) if c["type"] == name), {})

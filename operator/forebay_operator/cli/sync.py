@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from forebay_operator.cli.advice import blocked, sync_advice
 from forebay_operator.cli.base import MANAGER, Parts, connect, dataset_argument
 from forebay_operator.cli.find import find_cluster, find_dataset, find_member, head_of
 from forebay_operator.cli.output import plural, short, size, write_json
@@ -16,6 +17,9 @@ from forebay_operator.names import SYNC_REQUEST
 
 POLL_S = 0.2
 SERVED_S = 30.0
+BLOCKED_LOOKS = 15
+"""What status says may be of before a change that was made just now."""
+EXAMPLES = "forebay sync photos --wait             returns once readers see what the origin has now"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +37,7 @@ async def run(args: argparse.Namespace, parts: Parts) -> None:
         annotated = {**body, "metadata": {**metadata, "annotations": {SYNC_REQUEST: request}}}
         await kube.apply(annotated, manager=f"{MANAGER}-sync", force=True)
         if not args.wait:
-            parts.stdout.write(f"sync of Dataset {metadata['name']} asked for; `forebay status` shows it\n")
+            asked_for(args, parts, metadata["name"], request)
             return
         after = await ended(kube, args, request, parts)
         if head(after) != head(before):
@@ -41,13 +45,24 @@ async def run(args: argparse.Namespace, parts: Parts) -> None:
     report(args, parts, before, after)
 
 
+def asked_for(args: argparse.Namespace, parts: Parts, name: str, request: str) -> None:
+    if args.output == "json":
+        write_json(parts.stdout, {"dataset": name, "requested": request})
+        return
+    parts.stdout.write(f"sync of Dataset {name} asked for; `forebay status` shows it\n")
+
+
 async def ended(kube: Kube, args: argparse.Namespace, request: str, parts: Parts) -> Object:
-    """The Dataset once the sync that answers `request` has ended."""
+    """The Dataset once the sync that answers `request` has ended. Raises NotReady where none can start."""
+    looks_blocked = 0
     try:
         async with asyncio.timeout(args.timeout):
             with Line(parts.stderr) as line:
                 while not answered(dataset := await find_dataset(kube, args), request):
                     line.show(progress(sync_of(dataset), request))
+                    looks_blocked = looks_blocked + 1 if blocked(dataset) else 0
+                    if looks_blocked > BLOCKED_LOOKS:
+                        raise NotReady(f"the sync cannot start: {blocked(dataset)}; it starts by itself then")
                     await parts.sleep(POLL_S)
                 return dataset
     except TimeoutError as exc:
@@ -85,7 +100,7 @@ def report(args: argparse.Namespace, parts: Parts, before: Object, after: Object
     if args.output == "json":
         write_json(parts.stdout, {"sync": sync, "head": new, "changed": new.get("commit") != old.get("commit")})
     if sync["state"] == "Failed":
-        raise OperatorError(f"the sync failed: {sync.get('message') or 'no reason was given'}")
+        raise OperatorError(f"the sync failed: {sync.get('message') or 'no reason was given'}{sync_advice(after)}")
     if args.output == "table":
         same = new.get("commit") == old.get("commit")
         what = "nothing is new" if same else f"{plural(new['files'], 'file')}, {size(new['bytes'])}"

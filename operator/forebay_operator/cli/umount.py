@@ -6,6 +6,8 @@ from forebay_operator.cli.agent import Agent, agent_socket
 from forebay_operator.cli.base import Parts, absolute, where
 from forebay_operator.cli.output import write_json
 
+EXAMPLES = "forebay umount /mnt/photos"
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="DIR", help="where `forebay mount` mounted")

@@ -19,12 +19,16 @@ from forebay_operator.runtime.up import end_leftovers, is_locked
 
 PLACE = "/var/tmp"  # noqa: S108 - a directory of our own is made in it; /tmp may be memory, and chunks want a disk
 LOOK_S = 0.5
+EXAMPLES = """\
+forebay up -f examples/                            try it; Ctrl-C ends it and leaves nothing
+forebay up -f examples/ --state /var/lib/forebay   keep cache and commits for the next time
+forebay up -f my.yaml --once-ready                 check that manifests, keys and bucket work"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Runs what manifests ask for on this machine, without Kubernetes: members as processes, and as root an agent that "
-        "mounts. The manifests are those kubectl takes. Ctrl-C stops it and leaves nothing mounted or running."
+        "Run what manifests ask for on this machine, without Kubernetes: members as\nprocesses, and as root an agent that "
+        "mounts. The manifests are those kubectl\ntakes. Ctrl-C stops it and leaves nothing mounted or running."
     )
     parser.add_argument(
         "-f", "--file", action="append", required=True, help="manifest, or a directory of them; repeatable"
@@ -91,6 +95,7 @@ async def state_directory(args: argparse.Namespace, parts: Parts) -> AsyncIterat
         await end_leftovers(left)
         shutil.rmtree(left, ignore_errors=True)
     state = Path(absolute(args.state) if args.state else tempfile.mkdtemp(prefix="forebay-", dir=PLACE))
+    os.makedirs(state, mode=0o700, exist_ok=True)  # it holds keys
     pointed = point(default, state)
     try:
         yield state

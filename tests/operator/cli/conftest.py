@@ -13,11 +13,14 @@ from typing import Any
 import pytest
 from tests.cache.serve.conftest import limits, member, objects, running
 from tests.rigs import objects as rigs
+from tests.rigs.controlplane import ControlPlane
 
 from forebay_cache.contract.admin import CommitList, CommitReport, DatasetReport, DiffReport, MemberReport
-from forebay_operator import names
+from forebay_operator import main, names
 from forebay_operator.cli import program
 from forebay_operator.cli.base import Parts, Where
+from forebay_operator.kube import http
+from forebay_operator.kube.base import Kube
 from forebay_operator.kube.memory import MemoryKube
 from forebay_operator.members.base import TlsFiles
 from forebay_operator.model import Object
@@ -72,8 +75,14 @@ class Done:
 
 
 class Desk:
+    """`where`: what every command line gets at its end."""
+
+    kube: Any
+
     def __init__(self, state: Path) -> None:
         self.kube, self.members, self.state = MemoryKube(), Members(), state
+        self.connect: Any = self._connect
+        self.namespace, self.where = "default", tuple[str, ...]()
         self.environment = {"FOREBAY_STATE": str(state)}
         self.left_out = ""
         self.now = time.time  # the S3 face refuses a signature of another time
@@ -82,6 +91,10 @@ class Desk:
 
     async def _nothing(self) -> None:
         """What happens once the house is up."""
+
+    @asynccontextmanager
+    async def _connect(self, _: Where) -> AsyncIterator[Kube]:
+        yield self.kube
 
     async def _sleep(self, _: float) -> None:
         """Time flies."""
@@ -92,24 +105,20 @@ class Desk:
         out, err = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True), io.StringIO()
         parts = self.parts(out, err)
         module: Any = import_module(f"forebay_operator.cli.{argv[0]}")
-        args = program.parser(argv[0], module).parse_args(argv)
+        args = program.parser(argv[0], module).parse_args([*argv, *self.where])
         code = await program.attempt(args, module, parts)
         return Done(code, out.buffer.getvalue().decode(), err.getvalue())  # type: ignore[attr-defined]
 
     def parts(self, out: Any, err: Any) -> Parts:
         @asynccontextmanager
-        async def connect(_: Where) -> AsyncIterator[MemoryKube]:
-            yield self.kube
-
-        @asynccontextmanager
-        async def up(manifests: Sequence[Object], _: Path) -> AsyncIterator[MemoryKube]:
+        async def up(manifests: Sequence[Object], _: Path) -> AsyncIterator[Kube]:
             for body in manifests:
                 await self.kube.apply(body, manager="up", force=True)
             await self.after_up()
             yield self.kube
 
         return Parts(
-            connect=connect,
+            connect=self.connect,
             members=lambda: self.members,  # type: ignore[arg-type,return-value]
             up=up,
             mounts_left_out=lambda: self.left_out,
@@ -122,10 +131,12 @@ class Desk:
 
     async def furnish(self, *, ready: bool = True, endpoint_port: int = 7450) -> None:
         """A cluster `main` with a member and a Dataset `photos` with two commits."""
-        cluster = await self.kube.apply(rigs.cluster("default", s3={"port": endpoint_port}), manager="t", force=True)
+        cluster = await self.kube.apply(
+            rigs.cluster(self.namespace, s3={"port": endpoint_port}), manager="t", force=True
+        )
         sources = [{"name": "photos", "s3": {"bucket": "photos"}}]  # as in examples/
-        await self.kube.apply(rigs.dataset("default", sources=sources), manager="t", force=True)
-        pod = rigs.pod("default")
+        await self.kube.apply(rigs.dataset(self.namespace, sources=sources), manager="t", force=True)
+        pod = rigs.pod(self.namespace)
         pod["metadata"] |= {
             "labels": {names.CLUSTER_LABEL: "main"},
             "annotations": {ROOT_ANNOTATION: f"{self.state}/pods/default.main-0/root"},
@@ -133,16 +144,16 @@ class Desk:
         await self.kube.apply(pod, manager="t")
         await self.put_status(pod, pod_status(ready=ready))
         tls = {"ca.crt": "authority", "tls.crt": "c", "tls.key": "k"}
-        await self.kube.apply(rigs.secret("default", "main-operator", **tls), manager="t")
+        await self.kube.apply(rigs.secret(self.namespace, "main-operator", **tls), manager="t")
         keys = {
             "AWS_ACCESS_KEY_ID": "AKIAREADER",
             "AWS_SECRET_ACCESS_KEY": "a-secret/of+the=reader",
             "BUCKET": "photos",
         }
-        await self.kube.apply(rigs.secret("default", "photos-s3", **keys), manager="t")
+        await self.kube.apply(rigs.secret(self.namespace, "photos-s3", **keys), manager="t")
         self.cluster = cluster
-        await self.put_status(rigs.cluster("default"), CLUSTER_STATUS)
-        await self.put_status(rigs.dataset("default"), DATASET_STATUS)
+        await self.put_status(rigs.cluster(self.namespace), CLUSTER_STATUS)
+        await self.put_status(rigs.dataset(self.namespace), DATASET_STATUS)
 
     async def put_status(self, body: Object, status: Any) -> None:
         await self.kube.apply_status({**body, "status": status}, manager="s", force=True)
@@ -180,3 +191,15 @@ DATASET_STATUS = {
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
+
+
+@pytest.fixture
+async def real_desk(tmp_path: Path, control_plane: ControlPlane) -> AsyncIterator[Desk]:
+    """The same at a real API server: commands find it by its kubeconfig, in a namespace of their own."""
+    made = Desk(tmp_path)
+    made.kube = await http.connect_file(str(control_plane.kubeconfig))
+    made.namespace = control_plane.namespace()
+    made.connect = main.connect
+    made.where = ("--kubeconfig", str(control_plane.kubeconfig), "-n", made.namespace)
+    yield made
+    await made.kube.aclose()

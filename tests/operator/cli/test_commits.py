@@ -24,3 +24,11 @@ async def test_no_ready_member_says_why(desk: Desk) -> None:
     done = await desk.run("commits", "photos")
     assert done.code == 4
     assert "main-0: ended with exit code 3: no disk" in done.err
+
+
+async def test_a_pinned_commit_is_marked(desk: Desk) -> None:
+    await desk.furnish()
+    await desk.run("rollback", "photos", "a")
+    assert (await desk.run("commits", "photos")).out.splitlines()[2].endswith("pinned: readers see this")
+    shown = json.loads((await desk.run("commits", "photos", "-o", "json")).out)
+    assert [c["pinned"] for c in shown] == [False, True]

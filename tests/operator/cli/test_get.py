@@ -34,7 +34,10 @@ async def test_a_missing_file_fails_and_leaves_nothing(
 ) -> None:
     running.member.serve("photos", objects, anonymous=False)
     await desk.furnish(endpoint_port=running.port)
-    assert (await desk.run("get", "photos", "absent", "--to", str(tmp_path / "x"))).code == 3
+    done = await desk.run("get", "photos", "absent", "--to", str(tmp_path / "x"))
+    assert (done.code, done.err) == (3, "forebay get: no file 'absent': `forebay ls DATASET` shows what there is\n")
+    done = await desk.run("get", "photos", "dir", "--to", str(tmp_path / "x"))
+    assert (done.code, done.err) == (3, "forebay get: no file 'dir': dir/ is a folder: end it with a slash\n")
     assert (await desk.run("get", "photos", "none/", "--to", str(tmp_path / "x"))).code == 3
     assert tree(tmp_path / "x") == {}
 

@@ -61,7 +61,7 @@ async def test_an_older_commit_by_its_first_letters(desk: Desk, agent: FakeAgent
 
 async def test_the_agents_words_reach_the_user(desk: Desk, agent: FakeAgent, tmp_path: Path) -> None:
     await desk.furnish()
-    for status, code in ((501, 1), (503, 4), (404, 3)):
+    for status, code in ((501, 6), (500, 1), (503, 4), (404, 3)):
         agent.status = status
         done = await desk.run("mount", "photos", str(tmp_path / "m"))
         assert (done.code, done.err) == (code, f"forebay mount: {ERROR['message']}\n")
@@ -71,5 +71,8 @@ async def test_no_agent_says_why(desk: Desk, tmp_path: Path) -> None:
     await desk.furnish()
     desk.left_out = "they need root"
     done = await desk.run("mount", "photos", str(tmp_path / "m"))
+    assert (done.code, done.err) == (6, "forebay mount: no mounts here: they need root\n")
+    desk.left_out = ""
+    done = await desk.run("mount", "photos", str(tmp_path / "m"))
     assert done.code == 4
-    assert done.err.endswith("agent.sock: they need root\n")
+    assert "is `forebay up` running, as root?" in done.err

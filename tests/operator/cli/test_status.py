@@ -12,7 +12,7 @@ async def test_clusters_members_and_datasets_are_shown(desk: Desk) -> None:
     lines = [line.split() for line in done.out.splitlines()]
     assert ["main", "True", "1/1", "3.0", "MiB", "of", "1.0", "GiB", "http://127.0.0.1:7450"] in lines
     assert ["main-0", "main", "True", "0", "3.0", "MiB", "10m", "ready"] in lines
-    assert ["photos", "True", "bbbbbbbbbbbb", "1,200", "5.0", "MiB", "20%", "Succeeded"] in lines
+    assert ["photos", "True", "bbbbbbbbbbbb", "bbbbbbbbbbbb", "1,200", "5.0", "MiB", "20%", "Succeeded"] in lines
 
 
 async def test_a_member_that_dies_shows_why(desk: Desk) -> None:
@@ -36,6 +36,26 @@ async def test_json_holds_rows_and_whole_objects_but_no_secret(desk: Desk) -> No
     await desk.furnish()
     out = (await desk.run("status", "-o", "json")).out
     shown = json.loads(out)
-    assert shown["members"][0]["restarts"] == "0"
+    assert shown["members"][0]["restarts"] == 0
     assert shown["datasets"][0]["object"]["status"]["head"]["files"] == 1200
     assert "a-secret" not in out
+    assert (shown["datasets"][0]["ready"], shown["datasets"][0]["files"]) == (True, 1200)
+    assert "managedFields" not in out
+
+
+async def test_a_dataset_that_serves_an_older_commit_says_so(desk: Desk) -> None:
+    await desk.furnish()
+    await desk.run("rollback", "photos", "a")
+    assert "aaaaaaaaaaaa (pinned)" in (await desk.run("status")).out
+
+
+async def test_one_cause_is_told_once_and_with_the_next_step(desk: Desk) -> None:
+    await desk.furnish()
+    kinds = ("CredentialsValid", "OriginReachable", "Synced")
+    bad = [objects.condition(kind, status="False", reason="OriginDenied") for kind in kinds]
+    never = objects.condition("Ready", status="False", reason="NeverSynced")
+    await desk.put_status(objects.dataset("default"), {"conditions": [*bad, never]})
+    told = (await desk.run("status")).out
+    assert told.count("OriginDenied") == 1
+    assert "NeverSynced" not in told
+    assert "check the keys in" in told

@@ -9,7 +9,7 @@ from forebay_operator.names import SYNC_REQUEST
 KEY = key_of(objects.dataset("default"))
 
 
-def answering(desk: Desk, **status: object) -> None:
+def answering(desk: Desk, conditions: object = None, **status: object) -> None:
     """The operator: answers the request at the second look."""
     looks = []
 
@@ -18,7 +18,8 @@ def answering(desk: Desk, **status: object) -> None:
         request = (await desk.kube.get(KEY))["metadata"]["annotations"][SYNC_REQUEST]
         state = {"state": "Running"} if len(looks) < 2 else {"state": "Succeeded", **status}
         sync = {"listed": 12, "requested": request, **state}
-        await desk.put_status(objects.dataset("default"), {**DATASET_STATUS, "sync": sync})
+        said = {"conditions": conditions} if conditions else {}
+        await desk.put_status(objects.dataset("default"), {**DATASET_STATUS, **said, "sync": sync})
 
     desk.asleep = sleep
 
@@ -70,3 +71,29 @@ async def test_a_wrong_name_lists_those_there_are(desk: Desk) -> None:
     await desk.furnish()
     done = await desk.run("sync", "fotos")
     assert (done.code, done.err) == (3, "forebay sync: no Dataset default/fotos: there are: default/photos\n")
+
+
+async def test_json_is_json_also_without_waiting(desk: Desk) -> None:
+    await desk.furnish()
+    shown = json.loads((await desk.run("sync", "photos", "-o", "json")).out)
+    assert (await desk.kube.get(KEY))["metadata"]["annotations"][SYNC_REQUEST] == shown["requested"]
+
+
+async def test_a_sync_that_cannot_start_says_why_and_does_not_wait(desk: Desk) -> None:
+    await desk.furnish()
+    bad = objects.condition("CredentialsValid", status="False", reason="SecretMissing")
+    bad["message"] = "source photos needs Secret default/keys"
+    await desk.put_status(objects.dataset("default"), {**DATASET_STATUS, "conditions": [bad]})
+    done = await desk.run("sync", "photos", "--wait")
+    assert done.code == 4
+    assert "cannot start: source photos needs Secret default/keys; apply that Secret" in done.err
+
+
+async def test_a_failed_sync_names_the_next_step(desk: Desk) -> None:
+    await desk.furnish()
+    bad = objects.condition("Synced", status="False", reason="OriginMissing")
+    answering(desk, state="Failed", message="NoSuchBucket (HTTP 404)", conditions=[bad])
+    done = await desk.run("sync", "photos", "--wait")
+    assert done.code == 1
+    assert "NoSuchBucket (HTTP 404); check bucket, endpoint and region" in done.err
+    assert "s3://photos/" in done.err
