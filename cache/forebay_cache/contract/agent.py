@@ -3,7 +3,7 @@
 POST   /v1/mounts             body MountRequest -> Mount (same target and same commit again: the same answer)
 GET    /v1/mounts             -> MountList
 POST   /v1/unmount            body UnmountRequest -> 204 (also when nothing is mounted there)
-GET    /healthz /metrics
+GET    /healthz /readyz /metrics   readyz: 503 and the reason where the kernel lacks a part of the mount
 
 Errors are contract.admin.AdminError with 400 (bad target), 404 (no such commit), 409 (target is in use), 500 (the kernel
 refused), 501 (the kernel lacks a part), 503 (member does not answer).

@@ -23,6 +23,7 @@ from forebay_cache.mount.mounts import Mounts, Wanted
 from forebay_cache.mount.records import Record, Records
 from forebay_cache.mount.session import Serving
 from forebay_cache.mount.shown import Shown
+from forebay_cache.mount.support import missing_part
 from forebay_cache.telemetry import CONTENT_TYPE, Telemetry
 
 log = logging.getLogger("forebay.agent")
@@ -76,6 +77,7 @@ class AgentApi:
             web.get("/v1/mounts", self.list_mounts),
             web.post("/v1/unmount", self.unmount),
             web.get("/healthz", self.health),
+            web.get("/readyz", self.ready),
             web.get("/metrics", self.metrics),
         ]
 
@@ -95,6 +97,11 @@ class AgentApi:
 
     async def health(self, request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
+
+    async def ready(self, request: web.Request) -> web.Response:
+        """It listens only after it has cleaned up after the agent before it, so what can be missing is the kernel's."""
+        reason = missing_part()
+        return web.Response(status=503 if reason else 200, text=f"{reason or 'ok'}\n")
 
     async def metrics(self, request: web.Request) -> web.Response:
         return web.Response(body=self._shown.exposition(), headers={"Content-Type": CONTENT_TYPE})

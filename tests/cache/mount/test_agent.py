@@ -57,7 +57,7 @@ class Agent:
 
     def answers(self) -> bool:
         try:
-            return self.ask("GET", "/healthz")[0] == 200
+            return self.ask("GET", "/healthz")[0] == self.ask("GET", "/readyz")[0] == 200
         except OSError:
             return False
 
