@@ -1,5 +1,7 @@
 """The whole product by its own command: a directory as origin, real members, the agent where there is root."""
 
+import asyncio
+import base64
 import json
 import logging
 import os
@@ -9,15 +11,23 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import boto3
 import pytest
+from tests.rigs.rgw import Gateway
 
+from forebay_operator.kube.socket import SOCKET, SocketKube
 from forebay_operator.main import KeyValues, mounts_left_out
+from forebay_operator.model import SECRET, Key
 
 FOREBAY = [sys.executable, "-c", "from forebay_operator.main import run; run()"]
 DEADLINE_S = 60
+EXAMPLES = Path(__file__).parents[2] / "examples"
 MANIFESTS = """
 apiVersion: forebay.dev/v1alpha1
 kind: CacheCluster
@@ -34,22 +44,21 @@ spec:
 
 
 class House:
-    """`forebay up` as a process, in a state directory of its own."""
+    """`forebay up` as a process, in a state directory of its own. `runs`: the command, with what makes it another user's."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.state, self.origin = folder, folder / "s", folder / "origin"
+    def __init__(self, folder: Path, manifests: str = MANIFESTS, runs: Sequence[str] = FOREBAY) -> None:
+        self.folder, self.state, self.origin, self.runs = folder, folder / "s", folder / "origin", runs
         (self.origin / "a").mkdir(parents=True)
         for number in range(20):
             (self.origin / "a" / f"{number}.bin").write_bytes(os.urandom(10_000 + number))
         (self.origin / "big.bin").write_bytes(os.urandom(9 << 20))
-        (folder / "m.yaml").write_text(MANIFESTS.format(origin=self.origin))
+        (folder / "m.yaml").write_text(manifests.format(origin=self.origin))
         self.environment = {**os.environ, "FOREBAY_STATE": str(self.state)}
-        self.start()
 
     def start(self) -> None:
         arguments = ["up", "-f", str(self.folder / "m.yaml"), "--state", str(self.state)]
         self.process = subprocess.Popen(
-            [*FOREBAY, *arguments], env=self.environment, stderr=subprocess.PIPE, text=True, bufsize=1
+            [*self.runs, *arguments], env=self.environment, stderr=subprocess.PIPE, text=True, bufsize=1
         )
 
     def until(self, pattern: str) -> None:
@@ -71,11 +80,14 @@ class House:
         return "".join(f"\n{path}:\n{path.read_text()[-2000:]}" for path in (self.state / "logs").rglob("*.log"))
 
     def run(self, *argv: str) -> str:
-        done = subprocess.run(
-            [*FOREBAY, *argv], check=False, env=self.environment, capture_output=True, text=True, timeout=DEADLINE_S
-        )
+        done = self.tried(*argv)
         assert done.returncode == 0, done.stderr + self.logs()
         return done.stdout
+
+    def tried(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*self.runs, *argv], check=False, env=self.environment, capture_output=True, text=True, timeout=DEADLINE_S
+        )
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
@@ -103,14 +115,25 @@ def is_gone(path: Path) -> bool:
 
 
 @pytest.fixture
-def house() -> Iterator[House]:
+def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="fb", dir="/var/tmp") as name:  # short, and on a disk
-        made = House(Path(name))
-        try:
-            yield made
-        finally:
-            if made.process.poll() is None:
-                made.stop()
+        yield Path(name)
+
+
+@contextmanager
+def started(made: House) -> Iterator[House]:
+    made.start()
+    try:
+        yield made
+    finally:
+        if made.process.poll() is None:
+            made.stop()
+
+
+@pytest.fixture
+def house(folder: Path) -> Iterator[House]:
+    with started(House(folder)) as made:
+        yield made
 
 
 def same(folder: Path, origin: Path) -> bool:
@@ -145,6 +168,65 @@ def test_a_killed_member_comes_back_with_what_it_had(house: House) -> None:
     assert same(house.folder / "got", house.origin)
 
 
+@pytest.mark.rgw
+def test_a_bucket_of_ones_own_is_served_with_the_keys_of_a_secret(gateway: Gateway, folder: Path) -> None:
+    origin, bucket = gateway.client(), gateway.bucket()
+    for number in range(5):
+        origin.put_object(Bucket=bucket, Key=f"a/{number}.bin", Body=bytes([number]) * 50_000)
+    with started(House(folder, own_bucket(gateway, bucket))) as house:
+        house.until("Dataset photos: ready, commit .*: 5 files")
+        before = json.loads(house.run("commits", "photos", "-o", "json"))[0]["id"]
+        origin.put_object(Bucket=bucket, Key="a/0.bin", Body=b"changed")
+        origin.delete_object(Bucket=bucket, Key="a/1.bin")
+        assert "4 files" in house.run("sync", "photos", "--wait")
+        assert house.run("diff", "photos").splitlines()[:2] == ["- a/1.bin", "~ a/0.bin"]
+        assert house.run("cat", "photos", "a/0.bin") == "changed"
+        house.run("get", "photos", "a/", "--to", str(house.folder / "got"))
+        assert (house.folder / "got" / "a" / "4.bin").read_bytes() == bytes([4]) * 50_000
+        house.run("rollback", "photos", before[:9])
+        keys = asyncio.run(secret_of_readers(house.state))
+        assert keys.items() <= json.loads(house.run("keys", "photos", "-o", "json")).items()
+        assert eventually(lambda: {"a/0.bin": 50_000, "a/1.bin": 50_000}.items() <= listed(keys).items())
+        assert house.stop() == 0
+        assert house.left() == []
+        assert gateway.secret_key not in house.logs()
+
+
+@pytest.mark.rgw
+def test_wrong_keys_are_told_with_the_next_step(gateway: Gateway, folder: Path) -> None:
+    wrong = replace(gateway, secret_key="not-the-one")
+    with started(House(folder, own_bucket(wrong, gateway.bucket()))) as house:
+        house.until("SignatureDoesNotMatch .*; check the keys in Secret origin-keys and what they may read at s3://")
+        assert "not-the-one" not in house.run("status") + house.logs()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_without_root_all_but_mounts_works(folder: Path) -> None:
+    reads = "+dac_read_search"  # the interpreter may lie where only root can look
+    user = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        f"--inh-caps={reads}",
+        f"--ambient-caps={reads}",
+    ]
+    made = House(folder, runs=[*user, *FOREBAY])
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, 65534, 65534)
+    del made.environment["FOREBAY_STATE"]
+    made.environment |= {"HOME": str(folder), "XDG_RUNTIME_DIR": ""}
+    with started(made) as house:
+        house.until("mounts are left out: they need root")
+        house.until("Dataset photos: ready")
+        house.run("get", "photos", "/", "--to", str(folder / "got"))
+        assert same(folder / "got", house.origin)
+        refused = house.tried("mount", "photos", str(folder / "mnt"))
+        assert (refused.returncode, refused.stderr[:35]) == (6, "forebay mount: no mounts here: they")
+        assert house.stop() == 0
+        assert house.left() == []
+
+
 @pytest.mark.skipif(bool(mounts_left_out()), reason=f"no mounts here: {mounts_left_out()}")
 @pytest.mark.root
 def test_a_mount_reads_the_same_bytes_and_goes_with_the_house_however_it_ends(house: House) -> None:
@@ -171,3 +253,46 @@ def test_a_log_line_holds_its_event_and_its_values() -> None:
 
 def command(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def own_bucket(gateway: Gateway, bucket: str) -> str:
+    """The manifests of examples/, as a person fills them in."""
+    texts = [(EXAMPLES / name).read_text() for name in ("cachecluster.yaml", "dataset.yaml")]
+    changes = {
+        "bucket: photos": f"bucket: {bucket}",
+        "http://127.0.0.1:9000": gateway.endpoint,
+        "AWS_ACCESS_KEY_ID: forebay": f"AWS_ACCESS_KEY_ID: {gateway.access_key}",
+        "change-me-please": gateway.secret_key,
+    }
+    whole = "---\n".join(texts).replace("{", "{{").replace("}", "}}")
+    for old, new in changes.items():
+        assert old in whole
+        whole = whole.replace(old, new)
+    return whole
+
+
+async def secret_of_readers(state: Path) -> dict[str, str]:
+    """What a pod would get as its environment from the Secret."""
+    found = await SocketKube(state / SOCKET).get(Key(SECRET, "default", "photos-s3"))
+    return {name: base64.b64decode(value).decode() for name, value in found["data"].items()}
+
+
+def listed(keys: dict[str, str]) -> dict[str, int]:
+    """Keys and sizes, as boto3 sees them with nothing but the Secret."""
+    client = boto3.client(
+        "s3",
+        endpoint_url=keys["AWS_ENDPOINT_URL"],
+        aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
+        region_name="us-east-1",
+    )
+    return {one["Key"]: one["Size"] for one in client.list_objects_v2(Bucket=keys["BUCKET"])["Contents"]}
+
+
+def eventually(check: Callable[[], bool]) -> bool:
+    """A change reaches members a moment after the API server."""
+    until = time.monotonic() + DEADLINE_S
+    while not check():
+        if time.monotonic() > until:
+            return False
+    return True
