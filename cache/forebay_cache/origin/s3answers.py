@@ -84,10 +84,13 @@ def range_of_boto(answer: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def checked(head: ObjectHead, match: Match) -> ObjectHead:
-    """The same head. Some stores ignore If-Match and versionId: what came is compared as well."""
+    """The same head. Some stores ignore If-Match and versionId: what came is compared as well. Raises OriginChanged, and
+    OriginBadAnswer where it cannot be compared."""
     found, what = head.object, f"object {show(head.object.key)}"
+    if match.etag and not found.etag:
+        raise OriginBadAnswer(f"{what}: the answer has no ETag, its listing had; which bytes came is not known")
     if match.etag and found.etag != match.etag:
-        raise OriginChanged(f"{what}: ETag is {found.etag or 'not given'}, not {match.etag}")
+        raise OriginChanged(f"{what}: ETag is {found.etag}, not {match.etag}")
     if match.version and found.version and found.version != match.version:
         raise OriginChanged(f"{what}: version is {found.version}, not {match.version}")
     if match.size is not None and found.size != match.size:

@@ -56,17 +56,38 @@ BY_CLASS: dict[type[BaseException], type[OriginError]] = {
     rust.PermissionDeniedError: OriginDenied,
     rust.UnauthenticatedError: OriginDenied,
     ResponseParserError: OriginBadAnswer,
+    ValueError: OriginBadAnswer,
     NoCredentialsError: OriginDenied,
     PartialCredentialsError: OriginDenied,
 }
-FOREIGN = (rust.BaseError, BotoCoreError, ClientError, ResponseParserError, aiohttp.ClientError, OSError, TimeoutError)
+FOREIGN = (
+    rust.BaseError,
+    BotoCoreError,
+    ClientError,
+    ResponseParserError,
+    ValueError,
+    aiohttp.ClientError,
+    OSError,
+    TimeoutError,
+)
 """All that may come out of a call to the store. obstore's "not found" is a FileNotFoundError, an OSError; aiobotocore lets
-some of aiohttp's through while a body comes."""
+some of aiohttp's through while a body comes, and a ValueError where a header holds no date or number."""
 
 _ANSWER = re.compile(r"Server returned non-2xx status code: (\d{3})(.*)", re.DOTALL)
 _ELSEWHERE = "Received redirect without LOCATION"  # obstore's word for a 301: it has no status then
+_BROKEN = re.compile(
+    r"Generic S3 error: (Requested \d|Received non-partial|Failed to parse value|Content-Range header|Invalid last modified)"
+).match
+"""obstore's words for an answer that is none to what was asked: it has no class of their own for them."""
 _CODE = re.compile(r"<Code>(\w+)</Code>")
-_HINTS = {301: ": the bucket is in another region", 416: ": it is smaller than it was"}
+_KEYS = ": check the credentials of the Dataset's source, or the members' own"
+_HINTS = {
+    "InvalidObjectState": ": it is archived; restore it at the origin",
+    301: ": the bucket is in another region",
+    401: _KEYS,
+    403: _KEYS,
+    416: ": it is smaller than it was",
+}
 
 
 def origin_error(exc: BaseException, what: str) -> OriginError:
@@ -92,13 +113,16 @@ def _transport_error(exc: BaseException) -> tuple[type[OriginError], str]:
         return _answered(int(answer[1]), code[1] if code else "")
     if isinstance(exc, rust.BaseError) and _ELSEWHERE in str(exc):
         return _answered(301, "")
+    if isinstance(exc, rust.GenericError) and _BROKEN(str(exc)):
+        return OriginBadAnswer, f"{_reason(exc)}; is this an S3 store?"
     return BY_CLASS.get(type(exc), OriginUnavailable), _reason(exc)
 
 
 def _answered(status: int, code: str) -> tuple[type[OriginError], str]:
     kind = BY_CODE.get(code) or BY_STATUS.get(status, OriginUnavailable)
     named = "" if code == str(status) else code
-    return kind, f"{named} (HTTP {status}){_HINTS.get(status, '')}".lstrip()
+    hint = _HINTS.get(code) or _HINTS.get(status, "")
+    return kind, f"{named} (HTTP {status}){hint}".lstrip()
 
 
 def _reason(exc: BaseException) -> str:

@@ -1,6 +1,7 @@
 """Each refusal keeps its meaning, whichever client met it. Against a scripted server."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import pytest
 from pydantic import SecretStr
@@ -16,6 +17,7 @@ from forebay_cache.model.errors import (
     OriginThrottled,
     OriginUnavailable,
 )
+from forebay_cache.origin.base import Match
 from forebay_cache.origin.limits import OriginLimits, RetryPolicy
 from forebay_cache.origin.s3 import S3Origin
 from forebay_cache.origin.s3errors import origin_error
@@ -74,6 +76,36 @@ async def test_a_refused_read(
     assert len(server.requests) == (TRIES if meaning.retry else 1)
     assert SECRET not in str(caught.value)
     assert caught.value.__cause__ is not None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"Content-Range": "bytes 1-10/100"},
+        {"Content-Range": "nonsense"},
+        {"Last-Modified": "yesterday"},
+        {"ETag": ""},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("key", [b"plain", b"odd//key"])
+async def test_an_answer_to_something_else_is_a_bad_answer(
+    server: Server, origin: S3Origin, key: bytes, change: dict[str, str]
+) -> None:
+    right = {"Content-Range": "bytes 0-9/100", "Last-Modified": "Tue, 01 Sep 2026 10:00:00 GMT", "ETag": '"e"'}
+    server.script = lambda _: Reply(206, bytes(10), {**right, **change}, sent=10)
+    with pytest.raises(OriginBadAnswer):
+        async with aclosing(await origin.read(key, 0, 10, Match(etag="e"))) as body:
+            async for _ in body:
+                pass
+    assert len(server.requests) == TRIES
+
+
+async def test_a_page_in_place_of_an_object_is_a_bad_answer(server: Server, origin: S3Origin) -> None:
+    server.script = lambda _: Reply(200, b"<html>log in</html>", {"Content-Type": "text/html"})
+    for key in (b"plain", b"odd//key"):
+        with pytest.raises(OriginBadAnswer):
+            await origin.read(key, 0, 10, Match(etag="e"))
 
 
 @pytest.mark.parametrize(("status", "code", "meaning"), CASES)
