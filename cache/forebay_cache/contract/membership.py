@@ -82,7 +82,7 @@ class Membership(Document):
 
 
 def encode_table(table: "array[int]") -> str:
-    """Base64 of zlib of the low bytes, then the high bytes: 18 KiB for 3 members, 110 KiB for 1,000."""
+    """Base64 of zlib of the low bytes, then the high bytes: 20 KiB for 3 members, 110 KiB for 1,000."""
     raw = _raw(table)
     return base64.b64encode(zlib.compress(raw[::2] + raw[1::2])).decode("ascii")
 

@@ -1,6 +1,6 @@
 """One epoch, ready for use: who owns a chunk, who did before, who keeps a catalog file, who runs a sync.
 
-A hot file: `owner` and `previous_owner` are called once a chunk and read; two array look-ups, 0.4 us.
+A hot file: `owner` and `previous_owner` are called once a chunk and read; two look-ups, 0.2 us of CPython.
 """
 
 from array import array
