@@ -76,6 +76,7 @@ FENCES = {
     "aiobotocore": ("forebay_cache/origin/",),
     "botocore": ("forebay_cache/origin/",),
     "grpc": ("forebay_cache/csi/",),
+    "numpy": ("forebay_cache/placement/",),
     "pyverbs": ("forebay_cache/transfer/rdma",),
     "prometheus_client": ("forebay_cache/telemetry.py",),
     "httptools": ("forebay_cache/serve/",),
