@@ -39,6 +39,15 @@ class Part:
     version: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Ancestor:
+    """Where a part of a merged segment was before: the same bytes, as part `part` at `offset` of an older segment."""
+
+    segment: SegmentId
+    part: int
+    offset: int
+
+
 class Parts(Protocol):
     """The parts table of one segment. `size` is a multiple of 4 KiB; the bytes beyond a part's end are zeros."""
 
@@ -104,6 +113,10 @@ class Catalog(Protocol):
 
     def commit(self, commit: CommitId) -> Commit: ...
     def parts(self, segment: SegmentId) -> Parts: ...
+    def ancestors(self, segment: SegmentId, part: int) -> Sequence[Ancestor]:
+        """Where a part's bytes may be as well, the newest place first; () of a segment that was not merged. Never raises."""
+        ...
+
     def image_path(self, commit: CommitId) -> str: ...
     def devices_path(self, commit: CommitId) -> str: ...
     def headers(self, segment: SegmentId, part: int) -> Mapping[str, str] | None:

@@ -161,4 +161,6 @@ def _kind(rows: Sequence[tuple[int, Entry]]) -> str:
     if len(rows) == 1:
         return "added" if rows[0][0] else "removed"
     before, after = rows[0][1], rows[1][1]
-    return "" if (before.size, before.etag, before.extent) == (after.size, after.etag, after.extent) else "changed"
+    if (before.size, before.mtime_ms, before.etag) != (after.size, after.mtime_ms, after.etag):
+        return "changed"
+    return "" if before.etag or before.extent == after.extent else "changed"  # a merge moves what is the same

@@ -1,6 +1,7 @@
-"""A commit being written: leaves as they fill, then devices and image, the record last."""
+"""A commit being written: leaves as they fill, segments merged where it is worth it, then devices and image, the record last."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from forebay_cache.catalog import commit as commits
@@ -10,7 +11,9 @@ from forebay_cache.catalog.edge import disk
 from forebay_cache.catalog.files import CatalogFiles
 from forebay_cache.catalog.image import ImageWriter
 from forebay_cache.catalog.leaf import Draft
+from forebay_cache.catalog.merging import merge
 from forebay_cache.catalog.mountable import LeftOut, write_tree
+from forebay_cache.catalog.packing import Place
 from forebay_cache.catalog.writer import CatalogWriter
 from forebay_cache.contract.admin import CommitReport
 from forebay_cache.model.errors import CatalogCorrupt, NotFound
@@ -24,6 +27,8 @@ class CommitDraft:
     files: CatalogFiles
     writer: CatalogWriter
     sources: tuple[commits.SourceName, ...]
+    places: Mapping[str, Place] = field(default_factory=dict)
+    """Where new segments of each origin belong."""
     count: int = 0
     size: int = 0
     newest_ms: int = 0
@@ -44,14 +49,26 @@ class CommitDraft:
         if self._leaf.count:
             self._close_leaf()
         record = commits.Record(tuple(self._names), self.sources, parent, now_ms, self.count, self.size)
-        try:
-            return self.files.report(record.id)
-        except (NotFound, CatalogCorrupt):
-            self.writer.settle()
+        if found := self._known(record):
+            return found
+        self.writer.settle()
         commit = self.files.leaf_commit(record)
-        planned = devices.plan(record.id, self._sizes(commit, sizes, parent))
-        self.writer.put(devices.encode(record.id, planned), "devices", record.id)
-        record = self._image(_counted(record, planned), commit, planned)
+        known = self._sizes(commit, sizes, parent)
+        if merged := merge(self.files, self.writer, commit, known, self.places):
+            self.writer.settle()
+            commit = self.files.leaf_commit(replace(record, leaves=merged.leaves))
+            known = {**known, **merged.sizes}
+        return self._known(commit.record) or self._written(commit, known)
+
+    def _known(self, record: commits.Record) -> CommitReport | None:
+        with suppress(NotFound, CatalogCorrupt):
+            return self.files.report(record.id)
+        return None
+
+    def _written(self, commit: commits.LeafCommit, sizes: Mapping[SegmentId, int]) -> CommitReport:
+        planned = devices.plan(commit.id, {segment: sizes[segment] for segment in commit.segments()})
+        self.writer.put(devices.encode(commit.id, planned), "devices", commit.id)
+        record = self._image(_counted(commit.record, planned), commit, planned)
         self.writer.settle()
         self.writer.replace(commits.encode(record), "commits", f"{record.id}.json")
         self.writer.settle()

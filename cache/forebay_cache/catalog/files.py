@@ -1,19 +1,21 @@
 """Catalog files on disk: immutable, named by their content. `CatalogWriter` writes them, `garbage` deletes them.
 
 commits/<commit>.json   leaves/<sha>   parts/<xx>/<segment>   images/<commit>.erofs   devices/<commit>
-headers/<xx>/<segment>.{sets,index}    checkpoints/<sources>/    tmp/<writer>/    lock
+ancestors/<xx>/<segment>   headers/<xx>/<segment>.{sets,index}   checkpoints/<sources>/    tmp/<writer>/    lock
 """
 
 import hashlib
 import mmap
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from forebay_cache.catalog import commit as commits
+from forebay_cache.catalog.ancestors import Ancestry
+from forebay_cache.catalog.base import Ancestor
 from forebay_cache.catalog.edge import Hook, disk, passed
 from forebay_cache.catalog.headers import HeaderRecords
 from forebay_cache.catalog.leaf import Leaf
@@ -25,13 +27,16 @@ from forebay_cache.model.ids import CommitId, SegmentId
 
 K = TypeVar("K")
 T = TypeVar("T")
-FOLDERS = ("commits", "leaves", "parts", "images", "devices", "headers", "checkpoints", "tmp")
+FOLDERS = ("commits", "leaves", "parts", "ancestors", "images", "devices", "headers", "checkpoints", "tmp")
 SMALL = 4096
 """Files up to this size are read, not mapped: a map costs a descriptor."""
 OPEN_SMALL = 16384
 OPEN_MAPPED = 256
 """Parts tables."""
 OPEN_HEADERS = 64
+OPEN_ANCESTRIES = 256
+UNMERGED_LIMIT = 1 << 16
+"""Segments that are known to have no ancestors."""
 OPEN_COMMITS = 16
 VERIFIED_LIMIT = 1 << 20
 
@@ -49,6 +54,8 @@ class CatalogFiles:
         self._small: dict[SegmentId, PartsTable] = {}
         self._mapped: dict[SegmentId, PartsTable] = {}
         self._headers: dict[SegmentId, HeaderRecords] = {}
+        self._ancestries: dict[SegmentId, Ancestry] = {}
+        self._unmerged: dict[SegmentId, None] = {}
         self._commits: dict[CommitId, commits.LeafCommit] = {}
         self._leaves: WeakValueDictionary[str, Leaf] = WeakValueDictionary()
         self._verified: set[str] = set()
@@ -69,6 +76,23 @@ class CatalogFiles:
             return self._keep(self._small, segment, table, OPEN_SMALL)
         return self._keep(self._mapped, segment, table, OPEN_MAPPED)
 
+    def ancestors(self, segment: SegmentId, part: int) -> Sequence[Ancestor]:
+        if segment in self._unmerged:
+            return ()
+        found = self._ancestries.get(segment) or self.ancestry(segment)
+        if found is None:
+            self._keep(self._unmerged, segment, None, UNMERGED_LIMIT)
+            return ()
+        return self._keep(self._ancestries, segment, found, OPEN_ANCESTRIES).of(part)
+
+    def ancestry(self, segment: SegmentId) -> Ancestry | None:
+        """None of a segment that was not merged, or of which it cannot be read: then the origin is asked, as ever."""
+        name = segment.hex()
+        try:
+            return Ancestry(segment, _read(self.path("ancestors", name[:2], name)))
+        except (OSError, CatalogCorrupt):
+            return None
+
     def report(self, commit: CommitId) -> CommitReport:
         return self.record(commit).report()
 
@@ -79,10 +103,13 @@ class CatalogFiles:
         return self._present(self.path("devices", commit), f"device table of commit {commit}")
 
     def headers(self, segment: SegmentId, part: int) -> Mapping[str, str] | None:
-        with self._lock, suppress(OSError):  # what cannot be read is unknown, and asked again
-            records = self._headers.get(segment)
-            if records or os.path.exists(self._headers_path(segment) + ".index"):
-                return self._records(segment).get(part)
+        for one in (Ancestor(segment, part, 0), *self.ancestors(segment, part)):
+            with self._lock, suppress(OSError):  # what cannot be read is unknown, and asked again
+                records = self._headers.get(one.segment)
+                if records or os.path.exists(self._headers_path(one.segment) + ".index"):
+                    found = self._records(one.segment).get(one.part)
+                    if found is not None:
+                        return found
         return None
 
     def record_headers(self, segment: SegmentId, part: int, headers: Mapping[str, str]) -> None:
@@ -123,9 +150,7 @@ class CatalogFiles:
         """A file that is named by its SHA-256."""
         path = self.path(*names)
         try:
-            with open(path, "rb") as file:
-                small = os.fstat(file.fileno()).st_size <= SMALL
-                data = file.read() if small else mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+            data = _read(path)
         except FileNotFoundError as exc:
             raise NotFound(f"catalog file {os.path.join(*names)} is not here") from exc
         if names[-1] not in self._verified:
@@ -160,3 +185,10 @@ class CatalogFiles:
             if len(cache) > limit:
                 del cache[next(iter(cache))]
         return made
+
+
+def _read(path: str) -> mmap.mmap | bytes:
+    """A file's bytes, mapped where they are many. Raises OSError."""
+    with open(path, "rb") as file:
+        small = os.fstat(file.fileno()).st_size <= SMALL
+        return file.read() if small else mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)

@@ -17,7 +17,7 @@ from forebay_cache.model.ids import CommitId
 
 YOUNG_MS = 3600_000
 """A commit this young is kept, whoever names it."""
-FOLDERS = ("commits", "images", "devices", "leaves", "parts", "headers")
+FOLDERS = ("commits", "images", "devices", "leaves", "parts", "ancestors", "headers")
 """In the order of deletion."""
 
 
@@ -28,21 +28,26 @@ class Needed:
     commits: frozenset[str]
     leaves: frozenset[str]
     segments: frozenset[str]
+    ancestors: frozenset[str] = frozenset()
+    """Segments that those were merged of: their headers are those of the same objects."""
 
 
-def needed(commits: Iterable[LeafCommit]) -> Needed:
-    """Pure."""
+def needed(files: CatalogFiles, commits: Iterable[LeafCommit]) -> Needed:
     found = list(commits)
+    segments = {segment for commit in found for segment in commit.segments()}
+    ancestries = filter(None, map(files.ancestry, segments))
     return Needed(
         frozenset(commit.id for commit in found),
         frozenset(leaf.id for commit in found for leaf in commit.record.leaves),
-        frozenset(segment.hex() for commit in found for segment in commit.segments()),
+        frozenset(segment.hex() for segment in segments),
+        frozenset(segment.hex() for ancestry in ancestries for segment in ancestry.segments),
     )
 
 
 def unneeded(needs: Needed, folder: str, names: Iterable[str]) -> Iterator[str]:
     """Pure. Those of the files of one folder that may go: `names` without their extension."""
-    wanted = needs.leaves if folder == "leaves" else needs.segments if folder in ("parts", "headers") else needs.commits
+    of_segments = {"parts": needs.segments, "ancestors": needs.segments, "headers": needs.segments | needs.ancestors}
+    wanted = needs.leaves if folder == "leaves" else of_segments.get(folder, needs.commits)
     return (name for name in names if name.partition(".")[0] not in wanted)
 
 
@@ -55,7 +60,7 @@ def collect(files: CatalogFiles, keep: Collection[CommitId], now_ms: int, at: Ho
     if lock < 0:
         return 0
     try:
-        needs = needed(_kept(files, keep, now_ms))
+        needs = needed(files, _kept(files, keep, now_ms))
         with disk("deleting unneeded catalog files"):
             sweep(files.root)
             return sum(_clean(files, needs, folder, at) for folder in FOLDERS)

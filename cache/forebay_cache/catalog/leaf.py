@@ -24,7 +24,7 @@ from collections.abc import Iterator
 
 from forebay_cache.catalog.base import Entry
 from forebay_cache.model.errors import CatalogCorrupt
-from forebay_cache.model.ids import Extent, SegmentId
+from forebay_cache.model.ids import BLOCK_SIZE, Extent, SegmentId
 
 MAGIC = b"fbleaf1\n"
 LEAST, MEAN, MOST = 1 << 15, 1 << 17, 1 << 19
@@ -141,6 +141,15 @@ class Leaf:
     def rows(self) -> Iterator[Row]:
         for key, (size, mtime, offset, _, row, _) in self._scan(0):
             yield key, size, mtime, self.segments[row], offset
+
+    def weights(self) -> Iterator[tuple[SegmentId, int, int]]:
+        """Of each segment the bytes of the files that lie in it, in whole blocks, and the size of the largest."""
+        totals, largest = [0] * len(self.segments), [0] * len(self.segments)
+        for size, _, _, _, row, _ in _RECORD.iter_unpack(self._records):
+            totals[row] += (size + BLOCK_SIZE - 1) & -BLOCK_SIZE
+            if size > largest[row]:  # noqa: PLR1730  a call costs three times as much
+                largest[row] = size
+        return zip(self.segments, totals, largest, strict=True)
 
     def _scan(self, start: int) -> Iterator[tuple[bytes, _Record]]:
         """A block at a time; the first ones are small, because most scans are short."""

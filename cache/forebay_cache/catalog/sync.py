@@ -52,7 +52,7 @@ async def run_sync(
         closing(files.writer()) as writer,
         closing(open_checkpoint(files.path("checkpoints"), [str(one) for one in sources], now_ms)) as checkpoint,
     ):
-        draft = CommitDraft(files, writer, tuple(sources))
+        draft = CommitDraft(files, writer, tuple(sources), {one.origin.identity: one.place for one in mappings})
         packer = Packer(writer.put_parts, draft.add)
         count = 0
         async with aclosing(listed(mappings, checkpoint)) as found:

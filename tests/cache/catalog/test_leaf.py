@@ -103,3 +103,10 @@ def test_an_insertion_moves_only_the_cuts_around_it(monkeypatch: pytest.MonkeyPa
     sizes = [keys.index(b) - keys.index(a) for a, b in itertools.pairwise(before)]
     assert max(sizes) <= 500
     assert min(sizes) >= 20
+
+
+def test_a_leaf_weighs_each_segment_in_whole_blocks() -> None:
+    one, other = SegmentId(b"a" * 32), SegmentId(b"b" * 32)
+    sizes = [(0, one), (1, one), (4096, one), (4097, one), (5, other)]
+    rows = [Entry(b"%d" % n, size, 0, "", Extent(segment, 0, size)) for n, (size, segment) in enumerate(sizes)]
+    assert list(made(rows).weights()) == [(one, 4 * 4096, 4097), (other, 4096, 5)]
