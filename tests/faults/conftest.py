@@ -99,8 +99,8 @@ def objects() -> dict[str, bytes]:
         "good.txt": GOOD,
         "dir/../up": b"dots are letters",
         "empty": b"",
-        **{f"{name}.bin": content(name, 10_000) for name in small},
-        **{f"{name}.large": content(name) for name in large},
+        **{f"{name}.bin": content(f"{name}.bin", 10_000) for name in small},
+        **{f"{name}.large": content(f"{name}.large") for name in large},
     }
 
 

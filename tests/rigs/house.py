@@ -159,13 +159,14 @@ class Member:
 
     def sync(self, dataset: DatasetState) -> SyncReport:
         """Runs a sync to its end, and serves what it found."""
-        path = f"/v1/datasets/{dataset.uid}/sync"
+        path, before = f"/v1/datasets/{dataset.uid}/sync", self.mark()
         asked = SyncRequest(parent=dataset.head).model_dump_json().encode()
         reports = [SyncReport.model_validate_json(self.ask("POST", path, asked)[1])]
 
         def ended() -> bool:
             reports[0] = SyncReport.model_validate_json(self.ask("GET", path)[1])
-            return reports[0].state != "Running"
+            # the child ends a moment after its verdict
+            return reports[0].state != "Running" and "sync ended" in [one["event"] for one in self.told(before)]
 
         wait_until(ended, "the sync ends")
         if reports[0].commit:
