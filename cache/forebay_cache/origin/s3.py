@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import obstore
 
 from forebay_cache.contract.config import Credentials, S3Source
-from forebay_cache.model.errors import OriginError, OriginMissing, OriginUnavailable
+from forebay_cache.model.errors import OriginDenied, OriginError, OriginMissing, OriginUnavailable
 from forebay_cache.origin.base import Body, Match, ObjectHead, OriginObject
 from forebay_cache.origin.limits import OriginLimits
 from forebay_cache.origin.retry import Attempts, RetryBudget
@@ -57,7 +57,7 @@ class S3Origin:
     ) -> None:
         self._bucket = source.bucket
         self._limits = limits or OriginLimits()
-        self._clients = S3Clients(source, credentials, self._limits)
+        self._clients = S3Clients(source, credentials, self._limits, now)
         self._budget = RetryBudget(self._limits.retry)
         self._gate = asyncio.Semaphore(self._limits.concurrency)
         self._now = now
@@ -177,11 +177,17 @@ class S3Origin:
             async with asyncio.timeout(attempts.first_byte_s()):
                 answer = await call()
         except FOREIGN as exc:
-            raise origin_error(exc, what) from exc
+            error = origin_error(exc, what)
+            if isinstance(error, OriginDenied):
+                await self._clients.denied()
+            raise error from exc
         attempts.succeeded()
         return answer
 
     async def _enter(self, attempts: Attempts) -> None:
+        if not self._gate.locked():
+            await self._gate.acquire()  # at once, without the 15 us of a timeout
+            return
         try:
             async with asyncio.timeout(attempts.left_s()):
                 await self._gate.acquire()

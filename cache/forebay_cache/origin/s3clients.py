@@ -4,6 +4,7 @@ Each is opened at its first call: aiobotocore's takes some 0.3 s of CPU, which n
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,14 +17,21 @@ from obstore.store import S3Store
 from forebay_cache.contract.config import Credentials, S3Source
 from forebay_cache.origin.limits import OriginLimits
 
+LOOK_AGAIN_S = 30.0
+
 
 class S3Clients:
     """Closed by `aclose`."""
 
-    def __init__(self, source: S3Source, credentials: Credentials | None, limits: OriginLimits) -> None:
+    def __init__(
+        self, source: S3Source, credentials: Credentials | None, limits: OriginLimits, now: Callable[[], float]
+    ) -> None:
         self._source = source
         self._credentials = credentials
         self._limits = limits
+        self._now = now
+        self._nobody = False
+        self._look_at = 0.0
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._session: AioSession | None = None
@@ -45,13 +53,24 @@ class S3Clients:
                     self._control = await self._open_control()
         return self._control
 
+    async def denied(self) -> None:
+        """Tells of a refusal. If nobody in particular had asked, the machine may have its credentials by now (its metadata
+        service was away, or a token was not mounted yet): they are looked for, and the next call is signed by them."""
+        if not self._nobody or self._now() < self._look_at:
+            return
+        self._look_at = self._now() + LOOK_AGAIN_S
+        async with self._opening:
+            if not await self._anonymous():
+                self._bytes = self._control = None
+
     async def aclose(self) -> None:
         self._bytes = self._control = None
         await self._stack.aclose()
 
     async def _anonymous(self) -> bool:
         """No keys given: what the machine has (environment, instance role), and where it has none, nobody in particular."""
-        return self._credentials is None and await self._ambient().get_credentials() is None
+        self._nobody = self._credentials is None and await self._ambient().get_credentials() is None
+        return self._nobody
 
     def _ambient(self) -> AioSession:
         if self._session is None:

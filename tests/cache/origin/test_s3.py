@@ -16,6 +16,7 @@ from forebay_cache.model.errors import OriginDenied, OriginMissing, OriginThrott
 from forebay_cache.origin.base import Match
 from forebay_cache.origin.limits import OriginLimits, RetryPolicy
 from forebay_cache.origin.s3 import S3Origin, identity_of
+from forebay_cache.origin.s3clients import LOOK_AGAIN_S
 
 rgw = pytest.mark.rgw
 AT_ONCE = OriginLimits(retry=RetryPolicy(tries=2, first_s=0, throttled_s=0))
@@ -107,6 +108,28 @@ async def test_without_credentials_a_public_bucket_is_read_and_a_private_one_is_
         place.client.put_bucket_policy(Bucket=place.bucket, Policy=json.dumps(public(place.bucket)))
         assert await bytes_of(anonymous, b"k", 5) == b"12345"
         assert [found.key async for page in anonymous.list(b"") for found in page] == [b"k"]
+
+
+@rgw
+async def test_the_machines_own_credentials_may_come_late(
+    place: S3Place, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.put(b"k", b"12345")
+    moment = 0.0
+    async with aclosing(S3Origin(place.source, None, AT_ONCE, now=lambda: moment)) as origin:
+        with pytest.raises(OriginDenied):
+            await origin.read(b"k", 0, 5)
+        with pytest.raises(OriginDenied):
+            await origin.prefixes(b"")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", gateway.access_key)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", gateway.secret_key)
+        with pytest.raises(OriginDenied):
+            await origin.read(b"k", 0, 5)
+        moment += LOOK_AGAIN_S
+        with pytest.raises(OriginDenied):
+            await origin.read(b"k", 0, 5)  # asked as nobody, but it makes us look
+        assert await bytes_of(origin, b"k", 5) == b"12345"
+        assert await origin.prefixes(b"") == []
 
 
 def public(bucket: str) -> dict[str, object]:
