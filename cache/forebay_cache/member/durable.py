@@ -8,6 +8,7 @@ import os
 
 from pydantic import ValidationError
 
+from forebay_cache.catalog.edge import disk
 from forebay_cache.contract.config import ClusterState
 
 
@@ -19,13 +20,14 @@ def load(*paths: str | None) -> ClusterState | None:
 
 
 def save(path: str, state: ClusterState) -> None:
-    """On disk when it returns: written aside, fsynced, renamed. Blocking."""
+    """On disk when it returns: written aside, fsynced, renamed. Blocking. Raises StoreFull, StoreFailed."""
     temporary = f"{path}.new"
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-        file.write(state.model_dump_json().encode())
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with disk("keeping the state of the cluster"):
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(state.model_dump_json().encode())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
 
 
 def _read(path: str) -> ClusterState | None:

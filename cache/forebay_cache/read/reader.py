@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import aclosing, closing, suppress
@@ -26,10 +27,13 @@ from forebay_cache.read.scratch import ScratchFill
 from forebay_cache.read.writes import Writer
 from forebay_cache.store.base import Fill, Lease, Store
 
+log = logging.getLogger("forebay.read")
 PROGRESS_TIMEOUT_S = 60.0
 """Longest wait for the next byte of a span; the origin's own deadlines are shorter."""
 PASSING_LIMIT = 32
 """Chunks that pass through memory at once because the store cannot take them: 256 MiB."""
+SAY_AGAIN_S = 60.0
+"""Between two records of a store that fails: each read would say the same."""
 REST_CHUNKS, REST_AT_ONCE = 3, 8
 """Chunks that the background fills up at once, and parts of each: few, so that readers find the origin free."""
 
@@ -49,6 +53,8 @@ class ChunkReader:
         self._store = store
         self._catalog = catalog
         self._origin = origin
+        self._now = now
+        self._silent_until = -SAY_AGAIN_S
         self._writer = Writer(pool, now)
         self.counters = ReadCounters()
         self._gone = GoneParts(now)
@@ -63,7 +69,10 @@ class ChunkReader:
         try:
             lease = self._store.lease(span.chunk, span.start, span.stop)
         except ChunkCorrupt:
-            return None  # quarantined and counted by the store; a fill brings it back
+            return None  # quarantined and told by the store; a fill brings it back
+        except StoreError as exc:
+            self._pass_by(exc)
+            return None
         if lease is None:
             return None
         self.counters.hits += 1
@@ -120,10 +129,16 @@ class ChunkReader:
                 async for piece in stored:
                     yield piece
                     at = piece.offset + piece.length
-        except StoreError:
+        except StoreError as exc:
+            self._pass_by(exc)
             async with self._memory, aclosing(self._by(self._passing, Span(span.chunk, at, span.stop))) as passing:
                 async for piece in passing:
                     yield piece
+
+    def _pass_by(self, error: StoreError) -> None:
+        if self._now() >= self._silent_until:
+            self._silent_until = self._now() + SAY_AGAIN_S
+            log.warning("the store failed; reading past it", extra={"error": str(error)})
 
     async def _by(self, flights: Flights, span: Span) -> AsyncGenerator[Piece, None]:
         parts = self._catalog.parts(span.chunk.segment)

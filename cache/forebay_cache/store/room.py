@@ -3,6 +3,7 @@
 Every method is called with `Shelf.changing` held, not `Shelf.lock`. Eviction is unlink, never truncate (README, rule 5).
 """
 
+import logging
 import os
 from contextlib import suppress
 from itertools import islice
@@ -14,6 +15,7 @@ from forebay_cache.store.handles import Handle
 from forebay_cache.store.ledger import COMPLETE
 from forebay_cache.store.shelf import Shelf, disk_blocks
 
+log = logging.getLogger("forebay.store")
 QUARANTINE_LIMIT = 4
 """Corrupt files kept for a person to look at; the oldest goes when another comes."""
 _VICTIMS = 16
@@ -90,6 +92,7 @@ class Room:
         shelf.at(Point.QUARANTINE)
         os.rename(source, target)
         self.quarantined += 1
+        log.warning("chunk quarantined", extra={"chunk": str(handle.chunk), "moved_to": target})
         with shelf.lock:
             chunk, _ = self._take_out(row)
             shelf.handles.drop(chunk, 0)  # its blocks count as used while it lies there
