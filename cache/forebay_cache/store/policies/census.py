@@ -12,6 +12,8 @@ _FIRST_WINDOW = 64.0
 _LEAST = 32
 """A later window is so long that, at the best rate, a quarter of what is known would come anew in it, and at least this
 many: silence is then no accident, whether one reader or sixty-four in step make the reads."""
+_WORST_BEST = 1e-3
+"""What the best rate is taken for until there is a better one."""
 _FADED = 64
 """The round is over when new chunks are this many times rarer than they were at their best."""
 
@@ -40,7 +42,7 @@ class Census:
     def _begin(self) -> None:
         self._volume = self._since = 0.0
         self._here = 0
-        self._known = self._best = 0.0
+        self._known, self._best = 0.0, _WORST_BEST
         self._until = _FIRST_WINDOW
         if self._missed is not None:
             self._missed.clear()

@@ -5,7 +5,7 @@ c of its bytes hits c. A new chunk comes in while there is room, or in place of 
 Source: Mohan, Phanishayee, Raniwala, Chidambaram, "Analyzing and mitigating data stalls in DNN training", PVLDB 14(5),
 2021, section 4.1 (there: fill once, never replace). Rounds are ours.
 
-The one lane is in the order of the rounds in which rows were last read, so the stale ones are at its oldest end.
+The one lane is in the order of the rounds in which rows were added or last read, so the stale ones are at its oldest end.
 """
 
 from collections.abc import Iterator
@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from forebay_cache.store.policies.base import IsHeld, Policy
 from forebay_cache.store.policies.ranks import FIRST, LANES, Group, Ranks
 
+_ROUND, _UNREAD = 0x7F, 0x80
+"""In place of hits: the round, and whether the row was only added in it. Bytes that were prefetched, or were here at the
+start, are new to a round when they are read; so are, once more, those that came by a miss, which makes a first round longer."""
 _STALE = 2
 """Rounds since the last read: the one in which it was read was not whole for it, the next one was."""
 
@@ -24,16 +27,16 @@ def _missed(group: Group, mark: int, share: float) -> None:
 def _added(ranks: Ranks, group: Group, row: int, mark: int | None) -> None:
     del mark
     ranks.push(row, group.number * LANES + FIRST)
-    ranks.hits[row] = group.census.round & 0xFF
+    ranks.hits[row] = group.census.round & _ROUND | _UNREAD
 
 
 def _touched(ranks: Ranks, group: Group, row: int, share: float) -> None:
-    census = group.census
-    new = ranks.hits[row] != census.round & 0xFF
-    if new:
+    census, known = group.census, ranks.hits[row]
+    now = census.round & _ROUND
+    if known & _ROUND != now:
         ranks.shift(row, group.number * LANES + FIRST)
-        ranks.hits[row] = census.round & 0xFF
-    census.hit(share, new=new)
+    ranks.hits[row] = now
+    census.hit(share, new=known != now)
 
 
 def _removed(ranks: Ranks, group: Group, row: int, mark: int) -> None:
@@ -41,7 +44,7 @@ def _removed(ranks: Ranks, group: Group, row: int, mark: int) -> None:
 
 
 def _row_is_stale(ranks: Ranks, group: Group, row: int) -> bool:
-    return (group.census.round - ranks.hits[row]) & 0xFF >= _STALE
+    return (group.census.round - ranks.hits[row]) & _ROUND >= _STALE
 
 
 def _is_stale(ranks: Ranks, group: Group) -> bool:

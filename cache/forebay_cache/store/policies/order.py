@@ -44,7 +44,11 @@ def added(ranks: Ranks, row: int, charge: Charge, mark: int | None, now: int) ->
     group = ranks.group(charge.group)
     ranks.make(row)
     ranks.seen[row], ranks.blocks[row] = now, 0
-    group.seen = max(group.seen, now)
+    if mark is not None:
+        _accessed(ranks, group, now)
+    elif now > group.seen:
+        group.seen = now
+        _wake(ranks, group)
     if charge.pinned:
         ranks.hits[row] = 0
         ranks.push(row, group.number * LANES + HELD)

@@ -16,8 +16,8 @@ from forebay_cache.store.policies.rules import Rules, Standing
 GROUPS = 1024
 """Datasets with rules of their own that one store can tell apart."""
 LANES = 4
-FIRST, SECOND, HELD, LEAVING = range(LANES)
-"""FIRST and SECOND are the policy's. HELD: pinned. LEAVING: given to whoever evicts, and not evicted yet."""
+FIRST, SECOND, LEAVING, HELD = range(LANES)
+"""FIRST and SECOND are the policy's. LEAVING: given to whoever evicts, and not evicted yet. HELD: pinned."""
 _LINKS = GROUPS * LANES
 _NO_LANE = 0xFFFF
 WHOLE_CHUNK = 2051
