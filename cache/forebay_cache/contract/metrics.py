@@ -78,6 +78,12 @@ READ_HITS = Metric("forebay_read_hits_total", "counter", "Spans answered from th
 READ_HIT_BYTES = Metric("forebay_read_hit_bytes_total", "counter", "Bytes answered from the store.", "bytes")
 READ_MISSES = Metric("forebay_read_misses_total", "counter", "Spans an origin had to give.")
 READ_MISS_BYTES = Metric("forebay_read_miss_bytes_total", "counter", "Bytes an origin had to give.", "bytes")
+READ_COPIED = Metric(
+    "forebay_read_copied_bytes_total",
+    "counter",
+    "Missed bytes copied from cached chunks of the segments that theirs was merged of.",
+    "bytes",
+)
 
 ORIGIN_REQUESTS = Metric("forebay_origin_requests_total", "counter", "Requests sent to an origin.", labels=("origin",))
 ORIGIN_BYTES = Metric(
@@ -113,5 +119,13 @@ MOUNT_READ_BYTES = Metric("forebay_mount_read_bytes_total", "counter", "Bytes gi
 MOUNT_SECONDS = Metric(
     "forebay_mount_read_seconds", "histogram", "From a READ to its answer.", "seconds", buckets=LATENCY_BUCKETS
 )
+
+CSI_CALLS = Metric(
+    "forebay_csi_calls_total", "counter", "Calls of the kubelet answered, by gRPC code.", labels=("operation", "status")
+)
+CSI_SECONDS = Metric(
+    "forebay_csi_call_seconds", "histogram", "From a call to its answer.", "seconds", ("operation",), LATENCY_BUCKETS
+)
+CSI_VOLUMES = Metric("forebay_csi_volumes", "gauge", "Volumes that pods of this node have.")
 
 METRICS: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

@@ -14,6 +14,7 @@ READ = {
     metrics.READ_HIT_BYTES: "hit_bytes",
     metrics.READ_MISSES: "misses",
     metrics.READ_MISS_BYTES: "miss_bytes",
+    metrics.READ_COPIED: "copied_bytes",
 }
 ORIGIN: Mapping[metrics.Metric, Callable[[OriginCounters], int]] = {
     metrics.ORIGIN_REQUESTS: lambda origin: origin.requests,

@@ -21,6 +21,8 @@ class ReadCounters:
     hit_bytes: int = 0
     misses: int = 0
     miss_bytes: int = 0
+    copied_bytes: int = 0
+    """Of misses: from chunks of the segments that theirs was merged of."""
     origins: dict[str, OriginCounters] = field(default_factory=dict)
 
     def origin(self, identity: str) -> OriginCounters:

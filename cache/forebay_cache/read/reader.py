@@ -14,6 +14,7 @@ from forebay_cache.model.errors import ChunkCorrupt, DeadlineExceeded, ForebayEr
 from forebay_cache.model.ids import CHUNK_SIZE, ChunkId, Extent, chunk_length
 from forebay_cache.model.ranges import Span, spans
 from forebay_cache.origin.base import Match, Origin
+from forebay_cache.read.ancestors import Ancestors
 from forebay_cache.read.background import Background
 from forebay_cache.read.base import Piece
 from forebay_cache.read.counters import ReadCounters
@@ -56,6 +57,7 @@ class ChunkReader:
         self._now = now
         self._silent_until = -SAY_AGAIN_S
         self._writer = Writer(pool, now)
+        self._ancestors = Ancestors(store, catalog, pool, self._writer)
         self.counters = ReadCounters()
         self._gone = GoneParts(now)
         self._flights = Flights(store.reserve, self._run, pool)
@@ -162,7 +164,6 @@ class ChunkReader:
 
     async def _run(self, job: Job, fill: Fill, written: Callable[[], None]) -> None:
         """One GET into the fill: counted, its headers recorded, its object found gone remembered."""
-        self._gone.check(job)
         absent = fill.missing(job.start, job.stop)
         if not absent:
             return
@@ -171,6 +172,11 @@ class ChunkReader:
             await self._writer.write(fill, job.start, bytes(job.stop - job.start))
             written()
             return
+        if copied := await self._ancestors.copy(job, fill):
+            self.counters.copied_bytes += copied
+            written()
+            return
+        self._gone.check(job)
         counters = self.counters.origin(job.origin)
         counters.requests += 1
         try:

@@ -92,6 +92,11 @@ class Store(Protocol):
         ValueError (a range outside of the chunk)."""
         ...
 
+    def verified(self, chunk: ChunkId, start: int, stop: int) -> bytes | None:
+        """Bytes [start, stop) if all of them are here, read and held against their checksums now, whatever was verified
+        before: for who passes them on. None: not here. Blocking: call it in a thread. Raises what `lease` does."""
+        ...
+
     def reserve(self, chunk: ChunkId, length: int) -> Fill:
         """The right to fill `chunk` of `length` bytes, evicting by policy where room is needed. Not while another Fill of
         that chunk is open (RuntimeError: single flight is the caller's duty). Blocking: call it in a thread. A chunk that

@@ -4,6 +4,7 @@ import os
 import threading
 import uuid
 from collections.abc import Collection
+from contextlib import closing, suppress
 
 from forebay_cache.model.errors import ChunkCorrupt, ConfigError
 from forebay_cache.model.ids import BLOCK_SIZE, ChunkId, MemberId, SegmentId
@@ -27,6 +28,7 @@ from forebay_cache.store.presence import Presence, has
 from forebay_cache.store.recover import recover
 from forebay_cache.store.room import Room
 from forebay_cache.store.shelf import Shelf, disk_blocks, opened, verify
+from forebay_cache.store.sums import good_bytes
 
 _ROWS = 4096
 """Rows counted under the lock at once: some 2 ms."""
@@ -110,6 +112,32 @@ class DiskStore:
             with self._shelf.changing:
                 self._room.quarantine(handle)
             raise ChunkCorrupt(f"chunk {handle.chunk} in {self._shelf.path} does not match its checksums; quarantined")
+
+    def verified(self, chunk: ChunkId, start: int, stop: int) -> bytes | None:
+        lease = self.lease(chunk, start, stop)
+        if lease is None:
+            return None
+        with closing(lease):
+            first, last = blocks_of(start, stop)
+            with suppress(OSError):  # an unreadable block is a damaged one
+                data = good_bytes(lease.fd, first, last)
+                if data is not None:
+                    return data[start - first * BLOCK_SIZE : stop - first * BLOCK_SIZE]
+            self._condemn(chunk, lease.fd)
+        raise ChunkCorrupt(f"chunk {chunk} in {self._shelf.path} does not match its checksums; it is filled anew")
+
+    def _condemn(self, chunk: ChunkId, fd: int) -> None:
+        """Takes a chunk out of use that turned out to be bad after it was verified, or while it is partial."""
+        with self._shelf.changing:
+            with self._lock:
+                handle, row = self._handles.get(chunk), self._ledger.find(chunk)
+                state = self._ledger.state(row) if row >= 0 else FILLING
+            if state & FILLING or handle is None or handle.fd != fd:
+                return  # gone, another by now, or somebody's who writes to it
+            if state & COMPLETE:
+                self._room.quarantine(handle)
+            else:
+                self._room.evict(row)
 
     def touch(self, chunk: ChunkId) -> None:
         with self._lock:

@@ -20,6 +20,13 @@ def sums(data: bytes | bytearray | memoryview) -> bytes:
     return array("I", map(crc32c, blocks)).tobytes()
 
 
+def good_bytes(fd: int, first: int, last: int) -> bytes | None:
+    """The bytes of blocks [first, last), read once, if they match the trailer of the file. Blocking; raises OSError."""
+    data = os.pread(fd, (last - first) * BLOCK_SIZE, first * BLOCK_SIZE)
+    want = os.pread(fd, (last - first) * SUM_SIZE, SUMS_AT + first * SUM_SIZE)
+    return data if len(data) == (last - first) * BLOCK_SIZE and sums(data) == want else None
+
+
 def bad_blocks(fd: int, first: int, last: int) -> list[int]:
     """Blocks of [first, last) whose bytes do not match the trailer of the file. Blocking; raises OSError."""
     bad: list[int] = []

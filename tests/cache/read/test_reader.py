@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from forebay_cache.catalog.base import Entry, Part
+from forebay_cache.catalog.base import Ancestor, Entry, Part
 from forebay_cache.model.errors import OriginUnavailable, PartGone, StoreFull
 from forebay_cache.model.ids import CHUNK_SIZE, ChunkId, Extent, SegmentId, round_up
 from forebay_cache.origin.base import Match, ObjectHead, OriginObject
@@ -63,6 +63,9 @@ class FewTables:
 
     def parts(self, segment: SegmentId) -> Table:
         return self.tables[segment]
+
+    def ancestors(self, segment: SegmentId, part: int) -> list[Ancestor]:
+        return []
 
     def headers(self, segment: SegmentId, part: int) -> Mapping[str, str] | None:
         return self.recorded.get((segment, part))

@@ -190,6 +190,34 @@ def test_reserve_makes_a_corrupt_chunk_anew(home: Home, at: int) -> None:
         assert store.check() == []
 
 
+def test_bytes_that_are_passed_on_are_verified_also_when_they_were_before(home: Home) -> None:
+    with home.open() as store:
+        put(store, chunk(0), LENGTH)
+        put_blocks(store, chunk(1), LENGTH, (0, 4))
+        assert store.verified(chunk(0), 5000, 9000) == content(chunk(0), LENGTH)[5000:9000]
+        home.damage(chunk(0), 8192, b"?")
+        assert store.verified(chunk(0), 0, 8192) == content(chunk(0), LENGTH)[:8192]
+        with pytest.raises(ChunkCorrupt):
+            store.verified(chunk(0), 5000, 9000)
+        assert store.stats().quarantined == 1
+        home.damage(chunk(1), 0, b"?")
+        with pytest.raises(ChunkCorrupt):
+            store.verified(chunk(1), 0, 1)
+        assert (store.stats().chunks, store.stats().partial) == (0, 0)
+        assert store.check() == []
+
+
+def test_a_bad_chunk_that_somebody_fills_is_refused_and_stays(home: Home) -> None:
+    with home.open() as store:
+        fill = store.reserve(chunk(0), LENGTH)
+        write(fill, chunk(0), LENGTH, 0, 4)
+        home.damage(chunk(0), 0, b"?")
+        with pytest.raises(ChunkCorrupt):
+            store.verified(chunk(0), 0, 1)
+        fill.close()
+        assert store.stats().partial == 1
+
+
 def test_quarantine_is_bounded(home: Home) -> None:
     with home.open() as store:
         for number in range(9):

@@ -28,6 +28,16 @@ def test_written_blocks_can_be_leased_at_once(store: Store) -> None:
     fill.close()
 
 
+def test_verified_bytes_are_those_that_are_here(store: Store) -> None:
+    assert store.verified(chunk(0), 0, 1) is None
+    put_blocks(store, chunk(0), LENGTH, (2, 5))
+    start, stop = 2 * BLOCK_SIZE + 7, 5 * BLOCK_SIZE - 9
+    assert store.verified(chunk(0), start, stop) == content(chunk(0), LENGTH)[start:stop]
+    assert store.verified(chunk(0), start, 5 * BLOCK_SIZE + 1) is None
+    put(store, chunk(0), LENGTH)
+    assert store.verified(chunk(0), 0, LENGTH) == content(chunk(0), LENGTH)
+
+
 def test_missing_names_the_gaps_in_whole_blocks(store: Store) -> None:
     fill = store.reserve(chunk(0), LENGTH)
     write(fill, chunk(0), LENGTH, 1, 3)
