@@ -42,7 +42,8 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """A read of bytes that are not here. `blocks`: the room they need. `row`: of the partial chunk they belong to."""
+    """A read of bytes that are not here. `blocks`: the room to reserve for them. `share`: the part of the chunk that is read.
+    `row`: of the partial chunk they belong to."""
 
     group: int
     mark: int

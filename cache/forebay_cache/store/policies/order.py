@@ -25,7 +25,7 @@ def admit(ranks: Ranks, miss: Miss, room: int, now: int) -> bool:
     that are free below the high watermark. Not admitted: read them past the store."""
     group = ranks.group(miss.group)
     _accessed(ranks, group, now)
-    ranks.pressure += miss.blocks
+    ranks.pressure += round(miss.share * WHOLE_CHUNK)
     if miss.row >= 0:
         touched(ranks, miss.row, miss.share, now)
     else:

@@ -142,6 +142,14 @@ def test_a_dataset_that_is_read_is_not_idle() -> None:
     assert (cache.held(0), cache.held(1)) == (4, 36)
 
 
+def test_misses_of_small_files_make_idle_by_their_bytes() -> None:
+    cache, other = pair(40, Rules("epoch"), Rules("epoch"))
+    cache.run(range(4))
+    for number in range(36 + 3):
+        cache.run([100 + number] * 80, share=1 / 80, charge=other)
+    assert cache.held(0) == 4
+
+
 @pytest.mark.parametrize("policy", ["lru", "s3fifo", "epoch"])
 def test_an_expired_dataset_goes_first_and_keeps_no_guarantee(policy: str) -> None:
     cache, other = pair(20, Rules(policy, 900, ttl_s=60, guarantee=chunks(20)), Rules(policy, 1))
@@ -371,9 +379,9 @@ class Both:
             self.model.move(row, charge)
 
     def miss(self, number: int, row: int, amount: int) -> None:
-        order.admit(self.ranks, Miss(number, mark(row), amount * 1000), 1 << 40, self.model.now)
+        order.admit(self.ranks, Miss(number, mark(row), 1, amount), 1 << 40, self.model.now)
         self.model.access(number)
-        self.model.pressure += amount * 1000
+        self.model.pressure += amount * WHOLE_CHUNK
 
     def victims(self, number: int, row: int, amount: int) -> None:
         """Evicts at once, or all of them at the end."""
