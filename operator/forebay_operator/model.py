@@ -179,3 +179,32 @@ class NotReady(OperatorError):
     """What was waited for did not come in time; it may still come."""
 
     retry = True
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Finding:
+    """What is wrong with a monitoring revision, and where. `line` counts from 1; 0 is the whole file.
+
+    `code` is one of monitoring.codes.CODES. A `file` of the shipped pack begins with `pack:`.
+    """
+
+    file: str
+    line: int
+    code: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {self.code} {self.message}"
+
+
+class MonitoringRefused(OperatorError):
+    """A monitoring revision is not taken; `findings` say why and where."""
+
+    def __init__(self, *findings: Finding) -> None:
+        super().__init__("; ".join(map(str, findings)))
+        self.findings = findings
+
+
+class MonitoringLacks(OperatorError):
+    """This machine lacks what a check of monitoring needs (promtool, a Git repository); the message says which."""

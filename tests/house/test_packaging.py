@@ -81,6 +81,9 @@ FENCES = {
     "prometheus_client": ("forebay_cache/telemetry.py",),
     "httptools": ("forebay_cache/serve/",),
     "crc32c": ("forebay_cache/store/", "forebay_cache/catalog/"),
+    "dulwich": ("forebay_operator/monitoring/source/",),
+    "jinja2": ("forebay_operator/monitoring/render/",),
+    "promql_parser": ("forebay_operator/monitoring/lint/",),
     "diskcache": ("forebay_cache/serve/", "forebay_cache/origin/", "forebay_cache/read/"),
     "pydantic": (  # where text enters
         "forebay_cache/contract/",
