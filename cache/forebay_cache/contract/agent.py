@@ -1,12 +1,14 @@
 """Agent API: HTTP and JSON over a unix socket that only root may open. The CLI and the CSI node ask here.
 
+POST   /v1/resolve            body ResolveRequest -> ResolvedCommit: which commit a Dataset's readers see, and who serves it
 POST   /v1/mounts             body MountRequest -> Mount (same target and same commit again: the same answer)
 GET    /v1/mounts             -> MountList
 POST   /v1/unmount            body UnmountRequest -> 204 (also when nothing is mounted there)
 GET    /healthz /readyz /metrics   readyz: 503 and the reason where the kernel lacks a part of the mount
 
-Errors are contract.admin.AdminError with 400 (bad target), 404 (no such commit), 409 (target is in use), 500 (the kernel
-refused), 501 (the kernel lacks a part), 503 (member does not answer).
+Errors are contract.admin.AdminError with 400 (bad target), 404 (no such commit, or nothing above a kubelet's target), 409
+(target is in use, or would not reach the host), 500 (the kernel refused), 501 (the kernel lacks a part), 503 (member does not
+answer).
 """
 
 from typing import Literal
@@ -32,7 +34,29 @@ class AgentConfig(Document):
     """Complete chunks that one worker holds open between READs, at most."""
     read_ahead_kb: int = Field(default=1024, ge=0, le=4096)
     """Of the mounts' block devices. Larger ones make a touched byte of a memory map fetch that much."""
+    member_sockets: str = "/run/forebay/members/{cluster_uid}/*/member.sock"
+    """Where node sockets of a cluster's members on this node are: a pattern of shell wildcards. Only root and members may be
+    able to write there, because whoever answers on such a socket says what the Dataset holds."""
     log_format: Literal["json", "text"] = "json"
+
+
+class ResolveRequest(Document):
+    """`commit` empty: the one that new readers of the Dataset see."""
+
+    cluster_uid: str
+    dataset_uid: str
+    commit: str = ""
+
+
+class ResolvedCommit(Document):
+    """A commit of the Dataset that can be mounted now, with its counts. What a member answers (contract/wire.py, OP_COMMIT),
+    and the agent with `member_socket`."""
+
+    dataset_uid: str
+    commit: str
+    files: int
+    bytes: int
+    member_socket: str = ""
 
 
 class MountRequest(Document):
@@ -43,6 +67,9 @@ class MountRequest(Document):
     """Absolute path of an empty directory; made if it does not exist."""
     member_socket: str
     """Node socket of the member on this node."""
+    for_pods: bool = False
+    """The target is a kubelet's: what is above it must be there already, and a mount on it must reach the host, else it is
+    refused (409) instead of being seen by nobody."""
 
 
 class Mount(Document):
@@ -57,4 +84,9 @@ class MountList(Document):
 
 
 class UnmountRequest(Document):
+    """`for_pods`: the target is a kubelet's. What is in use leaves the tree all the same, a mount of ours that no record knows
+    goes too, and so does the empty directory where `remove` says so."""
+
     target: str
+    for_pods: bool = False
+    remove: bool = False

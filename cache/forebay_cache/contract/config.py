@@ -107,6 +107,9 @@ class DatasetState(Document):
     sources: tuple[Source, ...]
     head: str | None = None
     """Commit id that readers of Latest see; None before the first sync."""
+    latest: str | None = None
+    """Commit that a volume of Latest sees when it is first mounted on a node; None: the head. The operator holds it back while
+    pods anywhere read an older commit, so that the ranks of a job agree over nodes, too."""
     retained: tuple[str, ...] = ()
     """Older commits that stay readable and mountable (last N, pinned, mounted)."""
 

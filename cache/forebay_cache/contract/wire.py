@@ -6,10 +6,11 @@ request's number. A message that breaks these rules ends the connection.
 
 Requests:  OP_CHUNK  body CHUNK: bytes [start, stop) of a chunk, and whether the descriptor of a complete chunk will do.
            OP_FILE   body FILE then the commit id in ASCII: a catalog file of a commit.
+           OP_COMMIT body: a Dataset's UID, a zero byte, a commit id or nothing (the commit new readers see); in ASCII.
            OP_READS  body READS, once or more: READs answered from a descriptor since the last report. Has no answer.
 Answers:   ST_DESCRIPTOR  no body; one descriptor rides along (SCM_RIGHTS, on the header's first byte): the complete chunk's
                           file (bytes at their offsets), or the catalog file. Read-only. The agent closes it.
-           ST_BYTES       body: exactly the bytes that were asked for.
+           ST_BYTES       body: exactly the bytes that were asked for; to OP_COMMIT contract.agent.ResolvedCommit in JSON.
            ST_ERROR       body: errno i32, then a message in UTF-8. ETIMEDOUT: an origin did not answer in time.
 
 The descriptor shares its file description with the member: read at offsets, change no flags. Eviction unlinks: a held
@@ -33,7 +34,7 @@ READS = struct.Struct("<32sIIQ")
 ERROR = struct.Struct("<i")
 
 VERSION = 1
-OP_CHUNK, OP_FILE, OP_READS = 1, 2, 3
+OP_CHUNK, OP_FILE, OP_READS, OP_COMMIT = 1, 2, 3, 4
 ST_DESCRIPTOR, ST_BYTES, ST_ERROR = 1, 2, 3
 WANT_DESCRIPTOR = 1
 """Flag: a descriptor is preferred over bytes (if the chunk is complete; else bytes come)."""

@@ -2,6 +2,7 @@
 
 python -m forebay_cache.main member --config FILE     one cache server
 python -m forebay_cache.main agent --config FILE      mounts, one a node
+python -m forebay_cache.main csi --config FILE        what a kubelet asks, one a node
 python -m forebay_cache.main sync                     one sync; started by a member, its job on standard input
 """
 
@@ -33,7 +34,11 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="forebay_cache.main", description="A process of the Forebay cache.")
     processes = parser.add_subparsers(dest="process", required=True)
-    for name, text in (("member", "run one cache server"), ("agent", "mount Datasets on this node")):
+    for name, text in (
+        ("member", "run one cache server"),
+        ("agent", "mount Datasets on this node"),
+        ("csi", "speak with the kubelet of this node"),
+    ):
         process = processes.add_parser(name, help=text)
         process.add_argument("--config", required=True, help="JSON document, see forebay_cache.contract")
         process.add_argument(

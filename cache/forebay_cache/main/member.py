@@ -80,7 +80,14 @@ async def serve(
     )
     stack.push_async_callback(s3.aclose)
     if config.node_socket:
-        node = await start_node_socket(config.node_socket, reader, parts.catalog, pool=pool, accesses=reader.accessed)
+        node = await start_node_socket(
+            config.node_socket,
+            reader,
+            parts.catalog,
+            pool=pool,
+            accesses=reader.accessed,
+            resolve=parts.registry.resolve,
+        )
         stack.push_async_callback(node.aclose)
     admin = await start_admin(backend, host=config.host, port=config.admin_port, tls_dir=config.admin_tls)
     stack.push_async_callback(admin.aclose)

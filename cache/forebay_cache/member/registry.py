@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from forebay_cache.catalog.base import Catalog, Commit
+from forebay_cache.contract.agent import ResolvedCommit
 from forebay_cache.contract.config import ClusterState, DatasetState, Source
 from forebay_cache.model.errors import CatalogCorrupt, ConfigError, ForebayError, NotFound
 from forebay_cache.model.ids import CommitId
@@ -60,9 +61,22 @@ class Registry:
     def commit(self, commit: CommitId) -> Commit:
         """A commit some Dataset names as head or retained. Raises NotFound, also where its files are not here."""
         for served in self.snapshot.by_uid.values():
-            if commit == served.state.head or commit in served.state.retained:
+            if commit in (served.state.head, served.state.latest, *served.state.retained):
                 return self._catalog.commit(commit)
         raise NotFound(f"commit {commit} is of no Dataset here, or no longer retained")
+
+    def resolve(self, uid: str, commit: str = "") -> ResolvedCommit:
+        """The commit that a new mount of a Dataset shows, or `commit` if the Dataset still has it. Raises NotFound."""
+        state = self.served(uid).state
+        wanted = commit or state.latest or state.head
+        if wanted is None:
+            raise NotFound(f"Dataset {state.namespace}/{state.name} has no commit yet: its first sync has not ended")
+        if wanted not in (state.latest, state.head, *state.retained):
+            raise NotFound(
+                f"Dataset {state.namespace}/{state.name} no longer has commit {wanted}; `forebay commits` lists"
+            )
+        found = self._catalog.commit(CommitId(wanted))
+        return ResolvedCommit(dataset_uid=uid, commit=wanted, files=found.file_count, bytes=found.total_bytes)
 
     def origin(self, identity: str) -> Origin:
         """Raises NotFound for an origin that no Dataset names."""

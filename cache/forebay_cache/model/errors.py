@@ -146,6 +146,30 @@ class MountFailed(ForebayError):
     """A mount or unmount went wrong; nothing half-made is left behind."""
 
 
+class TargetGone(NotFound):
+    """The directory above a kubelet's target is gone, and with it the pod. Nothing to mount any more."""
+
+
+class AgentUnreachable(ForebayError):
+    """The agent of this node does not answer. Retry."""
+
+    retry = True
+
+
+class VolumeConflict(ForebayError):
+    """A volume is in use already, and not the way it is asked for now."""
+
+
+class VolumeNotStaged(ForebayError):
+    """A volume was to be published before it was staged on this node."""
+
+
+class VolumeBusy(ForebayError):
+    """Another call for this volume is still under way. Retry."""
+
+    retry = True
+
+
 class MembershipRefused(ForebayError):
     """A membership that was offered is not adopted; the one at hand stays. Sending the same one again does not help."""
 

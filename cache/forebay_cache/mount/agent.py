@@ -15,7 +15,7 @@ from typing import TypeVar
 from aiohttp import web
 
 from forebay_cache.contract.admin import AdminError
-from forebay_cache.contract.agent import AgentConfig, Mount, MountList, MountRequest, UnmountRequest
+from forebay_cache.contract.agent import AgentConfig, Mount, MountList, MountRequest, ResolveRequest, UnmountRequest
 from forebay_cache.contract.config import Document
 from forebay_cache.model import errors
 from forebay_cache.model.ids import CommitId
@@ -23,6 +23,7 @@ from forebay_cache.mount.mounts import Mounts, Wanted
 from forebay_cache.mount.records import Record, Records
 from forebay_cache.mount.session import Serving
 from forebay_cache.mount.shown import Shown
+from forebay_cache.mount.sockets import Sockets
 from forebay_cache.mount.support import missing_part
 from forebay_cache.telemetry import CONTENT_TYPE, Telemetry
 
@@ -59,7 +60,7 @@ async def agent(config: AgentConfig) -> AsyncIterator[Mounts]:
         mounts = Mounts(Records(os.path.join(config.state_path, "mounts")), _serving(config), config.read_ahead_kb)
         await mounts.clean()
         stack.push_async_callback(mounts.close)
-        api = AgentApi(mounts, Shown(Telemetry(), mounts))
+        api = AgentApi(mounts, Sockets(config.member_sockets, config.deadline_s), Shown(Telemetry(), mounts))
         await _listen(_application(api), config.socket, stack)
         yield mounts
 
@@ -67,12 +68,14 @@ async def agent(config: AgentConfig) -> AsyncIterator[Mounts]:
 class AgentApi:
     """One handler for each path of the contract."""
 
-    def __init__(self, mounts: Mounts, shown: Shown) -> None:
+    def __init__(self, mounts: Mounts, sockets: Sockets, shown: Shown) -> None:
         self._mounts = mounts
+        self._sockets = sockets
         self._shown = shown
 
     def routes(self) -> list[web.RouteDef]:
         return [
+            web.post("/v1/resolve", self.resolve),
             web.post("/v1/mounts", self.mount),
             web.get("/v1/mounts", self.list_mounts),
             web.post("/v1/unmount", self.unmount),
@@ -81,18 +84,29 @@ class AgentApi:
             web.get("/metrics", self.metrics),
         ]
 
+    async def resolve(self, request: web.Request) -> web.Response:
+        asked = await _body(request, ResolveRequest)
+        if asked.commit:
+            _check_commit(asked.commit)
+        return _document(await asyncio.to_thread(self._sockets.resolve, asked))
+
     async def mount(self, request: web.Request) -> web.Response:
         asked = await _body(request, MountRequest)
-        if len(asked.commit) != 64 or not _COMMIT_DIGITS.issuperset(asked.commit):
-            raise errors.BadInput(f"commit {asked.commit!r} must have 64 hexadecimal digits")
-        wanted = Wanted(asked.cluster_uid, asked.dataset_uid, CommitId(asked.commit), asked.target, asked.member_socket)
+        commit = _check_commit(asked.commit)
+        wanted = Wanted(
+            asked.cluster_uid, asked.dataset_uid, commit, asked.target, asked.member_socket, for_pods=asked.for_pods
+        )
         return _document(_shown(await self._mounts.mount(wanted)))
 
     async def list_mounts(self, request: web.Request) -> web.Response:
         return _document(MountList(mounts=tuple(map(_shown, self._mounts.records))))
 
     async def unmount(self, request: web.Request) -> web.Response:
-        await self._mounts.unmount((await _body(request, UnmountRequest)).target)
+        asked = await _body(request, UnmountRequest)
+        if asked.for_pods:
+            await self._mounts.unmount_for_pods(asked.target, remove=asked.remove)
+        else:
+            await self._mounts.unmount(asked.target)
         return web.Response(status=204)
 
     async def health(self, request: web.Request) -> web.Response:
@@ -109,6 +123,12 @@ class AgentApi:
 
 def _serving(config: AgentConfig) -> Callable[[str], Serving]:
     return lambda path: Serving(path, config.workers, config.deadline_s, config.held_descriptors)
+
+
+def _check_commit(commit: str) -> CommitId:
+    if len(commit) != 64 or not _COMMIT_DIGITS.issuperset(commit):
+        raise errors.BadInput(f"commit {commit!r} must have 64 hexadecimal digits")
+    return CommitId(commit)
 
 
 def _shown(record: Record) -> Mount:

@@ -34,6 +34,7 @@ class Wanted:
     commit: CommitId
     target: str
     member_socket: str
+    for_pods: bool = False
 
 
 @dataclass(slots=True)
@@ -97,6 +98,12 @@ class Mounts:
         target = await asyncio.to_thread(os.path.realpath, target)
         await self._run_to_its_end(self._unmount(target, force=False))
 
+    async def unmount_for_pods(self, target: str, *, remove: bool) -> None:
+        """A kubelet gives a target back: what is in use, or no record knows, leaves the tree all the same. `remove`: the
+        empty directory goes too. Raises BadInput, MountFailed."""
+        target = await asyncio.to_thread(targets.check, target)
+        await self._run_to_its_end(self._give_back(target, remove=remove))
+
     async def clean(self) -> None:
         """Removes what an agent that crashed has left."""
         for record in list(self._records):
@@ -120,6 +127,8 @@ class Mounts:
             known = await self._known(target, key)
             if known is not None:
                 return known
+            if wanted.for_pods:
+                await asyncio.to_thread(targets.check_reaches_pods, target)
             made = await asyncio.to_thread(targets.prepare, target)
             try:
                 record = await self._attach(wanted, Place(target, made), key)
@@ -175,6 +184,13 @@ class Mounts:
                 await asyncio.to_thread(targets.take_down, record, force=force)
                 await self._forget(target)
                 log.info("unmounted", extra={"target": target, "commit": record.commit})
+
+    async def _give_back(self, target: str, *, remove: bool) -> None:
+        await self._unmount(target, force=True)
+        async with self._lock(target):
+            if target not in self._targets:
+                await asyncio.to_thread(targets.take_down_unknown, target)
+                await asyncio.to_thread(targets.remove, target, made=remove)
 
     async def _end(self, target: str) -> None:
         try:

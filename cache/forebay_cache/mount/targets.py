@@ -4,9 +4,9 @@ import errno
 import os
 from contextlib import suppress
 
-from forebay_cache.model.errors import BadInput, MountFailed, TargetInUse
+from forebay_cache.model.errors import BadInput, MountFailed, TargetGone, TargetInUse
 from forebay_cache.mount import syscalls
-from forebay_cache.mount.mountinfo import mounted_at
+from forebay_cache.mount.mountinfo import mounted_around, mounted_at
 from forebay_cache.mount.records import Record
 from forebay_cache.mount.volume import Volume
 
@@ -34,6 +34,21 @@ def prepare(target: str) -> bool:
     except OSError as exc:
         raise BadInput(f"target {target} cannot be made: {exc.strerror}") from exc
     return True
+
+
+def check_reaches_pods(target: str) -> None:
+    """Raises TargetGone where the pod's directory is gone, TargetInUse where pods would not see a mount made here."""
+    above = os.path.dirname(target)
+    if not os.path.isdir(above):
+        raise TargetGone(
+            f"{above} is not there: the pod is gone, or the agent does not have kubeletDir at its own path"
+        )
+    around = mounted_around(above)
+    if not around.shared:
+        raise TargetInUse(
+            f"a mount on {target} would not reach the host, because {around.target} is not shared; give the agent's "
+            "volume mount of kubeletDir mountPropagation: Bidirectional, and make it shared on the host (mount --make-rshared)"
+        )
 
 
 def put_up(volume: Volume, target: str, beside: str | None) -> None:
@@ -66,6 +81,16 @@ def take_down(record: Record, *, force: bool) -> None:
         except OSError as exc:
             _unmount_busy(record.target, exc, force=force)
     remove(record.target, made=record.made)
+
+
+def take_down_unknown(target: str) -> None:
+    """Unmounts an EROFS at a kubelet's target of which no record is left. Raises MountFailed."""
+    point = mounted_at(target)
+    if point is not None and point.kind == "erofs":
+        try:
+            syscalls.detach(target)
+        except OSError as exc:
+            raise MountFailed(f"unmounting {target}: {exc.strerror}") from exc
 
 
 def remove(target: str, *, made: bool) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from forebay_cache.catalog.base import Catalog
 from forebay_cache.contract import wire
+from forebay_cache.contract.agent import ResolvedCommit
 from forebay_cache.model import errors
 from forebay_cache.model.ids import CHUNK_SIZE, ChunkId, CommitId, SegmentId
 from forebay_cache.model.ranges import Span
@@ -45,13 +46,21 @@ class NodeLimits:
 
 @dataclass(slots=True)
 class NodeCounts:
-    """By result: descriptor, bytes, file, error, expired, refused."""
+    """By result: descriptor, bytes, file, commit, error, expired, refused."""
 
     requests: dict[tuple[str, ...], float] = field(default_factory=dict)
     sent_bytes: int = 0
 
     def add(self, result: str) -> None:
         self.requests[result,] = self.requests.get((result,), 0) + 1
+
+
+Resolve = Callable[[str, str], ResolvedCommit]
+"""(UID of a Dataset, commit id or "") -> the commit its readers see. Raises NotFound."""
+
+
+def _knows_none(dataset_uid: str, commit: str) -> ResolvedCommit:
+    raise errors.NotFound(f"no Dataset {dataset_uid} is served here")
 
 
 def _unreported(chunk: ChunkId, requests: int, size: int) -> None:
@@ -65,13 +74,14 @@ async def start_node_socket(
     *,
     pool: Executor,
     accesses: Accesses = _unreported,
+    resolve: Resolve = _knows_none,
     limits: NodeLimits = NodeLimits(),
 ) -> "NodeSocket":
     """Listens at `path` until `aclose`. `pool` runs reads that would block; `accesses` is told of READs that agents answered
-    from descriptors. Raises ConfigError (the socket cannot be made)."""
+    from descriptors; `resolve` says which commit a Dataset has. Raises ConfigError (the socket cannot be made)."""
     loop = asyncio.get_running_loop()
     misses = Misses(reader, catalog, pool, limits.misses, limits.deadline_s)
-    parts = Parts(reader, catalog, misses, accesses, limits, NodeCounts())
+    parts = Parts(reader, catalog, misses, accesses, resolve, limits, NodeCounts())
     server = NodeSocket(path, _bind(path), parts)
     loop.add_reader(server.listener.fileno(), server.on_connection)
     return server
@@ -85,6 +95,7 @@ class Parts:
     catalog: Catalog
     misses: Misses
     accesses: Accesses
+    resolve: Resolve
     limits: NodeLimits
     counts: NodeCounts
 
@@ -222,6 +233,18 @@ class Connection:
         finally:
             os.close(fd)
 
+    def _on_commit(self, number: int, body: bytes) -> None:
+        dataset, separator, commit = body.decode("ascii").partition("\0")
+        if not dataset or not separator or (commit and not commit.isalnum()):
+            raise ValueError(f"commit {commit!r} of Dataset {dataset!r}")
+        try:
+            found = self._parts.resolve(dataset, commit).model_dump_json().encode()
+        except (errors.ForebayError, OSError) as exc:
+            self._fail(number, exc)
+            return
+        self._parts.counts.add("commit")
+        self._outbox.send(wire.HEADER.pack(wire.ST_BYTES, wire.VERSION, len(found), number), found)
+
     def _on_reads(self, number: int, body: bytes) -> None:
         for segment, chunk, requests, size in wire.READS.iter_unpack(body):
             self._parts.accesses(ChunkId(SegmentId(segment), chunk), requests, size)
@@ -282,6 +305,7 @@ _OPERATIONS: dict[int, Callable[[Connection, int, bytes], None]] = {
     wire.OP_CHUNK: Connection._on_chunk,
     wire.OP_FILE: Connection._on_file,
     wire.OP_READS: Connection._on_reads,
+    wire.OP_COMMIT: Connection._on_commit,
 }
 
 

@@ -1,4 +1,4 @@
-from forebay_cache.mount.mountinfo import MountPoint, mounted_at, parse
+from forebay_cache.mount.mountinfo import MountPoint, mounted_around, mounted_at, parse
 
 TEXT = """\
 22 28 0:21 / /sys rw,nosuid shared:7 - sysfs sysfs rw
@@ -11,7 +11,7 @@ broken line
 
 def test_paths_are_unescaped_and_broken_lines_left_out() -> None:
     assert list(parse(TEXT)) == [
-        MountPoint("/sys", "0:21", "sysfs"),
+        MountPoint("/sys", "0:21", "sysfs", shared=True),
         MountPoint("/mnt/with space\\", "7:3", "erofs"),
         MountPoint("/mnt/twice", "7:4", "erofs"),
         MountPoint("/mnt/twice", "253:1", "ext4"),
@@ -21,3 +21,9 @@ def test_paths_are_unescaped_and_broken_lines_left_out() -> None:
 def test_this_machine_has_a_root() -> None:
     assert mounted_at("/proc") is not None
     assert mounted_at("/proc/nothing-is-mounted-here") is None
+
+
+def test_a_path_lies_in_the_innermost_mount() -> None:
+    assert mounted_around("/proc/nothing-is-mounted-here").target == "/proc"
+    assert mounted_around("/proc").target == "/proc"
+    assert mounted_around("/process").target == "/"

@@ -1,0 +1,1 @@
+"""Messages of gRPC: our own .proto files and what `make gen` writes from them."""
