@@ -1,30 +1,16 @@
 """A member process over a bucket that can be broken: started once, never restarted, whatever the tests do to it."""
 
-import hashlib
 import pathlib
-import random
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
 from tests.rigs.bucket import Bucket, bucket, refused, truncated
-from tests.rigs.house import Member, member
+from tests.rigs.house import LARGE, SECRETS, STRANGER, Member, content, dataset_of, member
 from tests.rigs.scripted import Reply, Request
 
-from forebay_cache.contract.config import AccessKey, Credentials, DatasetState, S3Source, Source
-from forebay_cache.model.sigv4 import Signer
-
 GOOD = b"what a good GET gives"
-LARGE = 9 << 20
-"""A segment of its own, of two chunks: nothing but its own readers fetches it."""
-SECRETS = ("origin-secret-7141", "reader-secret-3391", "other-secret-5525")
-READER = Signer("AKREADER", SECRETS[1])
-STRANGER = Signer("AKOTHER", SECRETS[2])
-
-
-def content(name: str, size: int = LARGE) -> bytes:
-    return random.Random(name).randbytes(size)
 
 
 @dataclass
@@ -62,23 +48,6 @@ def house() -> Iterator[House]:
             yield made
             one.process and one.stop()
         assert not any(secret in one.log.read_text() for secret in SECRETS)
-
-
-def dataset_of(
-    store: Bucket, name: str, signer: Signer = READER, *, anonymous: bool = False, prefix: str = ""
-) -> DatasetState:
-    key = AccessKey(access_key_id=signer.access_key_id, secret_access_key=signer.secret)
-    keys = Credentials(access_key_id="AKORIGIN", secret_access_key=SECRETS[0])
-    place = S3Source(bucket="b", endpoint=store.endpoint, prefix=prefix)
-    return DatasetState(
-        uid=f"uid-{name}",
-        namespace="ns",
-        name=name,
-        bucket=name,
-        anonymous=anonymous,
-        access_keys=(key,),
-        sources=(Source(name="all", s3=place, credentials=keys),),
-    )
 
 
 def objects() -> dict[str, bytes]:
@@ -140,7 +109,3 @@ def breaks_off(request: Request, reply: Reply) -> Reply:
     """Nothing beyond the third MiB ever comes."""
     start, _ = request.span(LARGE)
     return Reply(reply.status, reply.body, reply.headers, max(0, (3 << 20) - start))
-
-
-def same(data: bytes, name: str, size: int = LARGE) -> bool:
-    return hashlib.sha256(data).digest() == hashlib.sha256(content(name, size)).digest()

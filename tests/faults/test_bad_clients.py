@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests.faults.conftest import GOOD, LARGE, House, content, same
-from tests.rigs.house import DEADLINE_S, head, read_answer, wait_until
+from tests.faults.conftest import GOOD, House
+from tests.rigs.house import DEADLINE_S, LARGE, content, head, read_answer, same, wait_until
 
 from forebay_cache.serve.base import Limits
 from forebay_cache.serve.refusals import A_SECOND

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from tests.faults.conftest import READER, STRANGER, House
-from tests.rigs.house import Answer, head
+from tests.faults.conftest import House
+from tests.rigs.house import READER, STRANGER, Answer, head
 
 from forebay_cache.model.sigv4 import Signer
 

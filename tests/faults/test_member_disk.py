@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.faults.conftest import GOOD, content, dataset_of, same
+from tests.faults.conftest import GOOD
 from tests.rigs.bucket import Bucket, bucket
-from tests.rigs.house import Member, member
+from tests.rigs.house import Member, content, dataset_of, member, same
 
 from forebay_cache.contract.config import DatasetState
 from forebay_cache.store.layout import FILE_SIZE

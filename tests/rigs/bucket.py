@@ -52,17 +52,24 @@ class Bucket:
     async def _close(self) -> None:
         if self._listener:
             self._listener.close()
+        await asyncio.sleep(0)  # who has just come begins to be served
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._tasks.add(task)
         server = Server()
         server.script = self._answer
-        task = asyncio.ensure_future(server.serve(reader, writer))
-        self._tasks.add(task)
-        await asyncio.wait([task])
-        self._tasks.discard(task)
+        try:
+            await server.serve(reader, writer)
+        finally:
+            writer.transport.abort()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+            self._tasks.discard(task)
 
     def _answer(self, request: Request) -> Reply:
         self.requests.append(request)

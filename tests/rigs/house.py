@@ -3,10 +3,12 @@ is its root. It dies with the thread that started it, however that ends."""
 
 import contextlib
 import datetime as dt
+import hashlib
 import http.client
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import ssl
@@ -17,16 +19,31 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tests.rigs.bucket import Bucket
 from tests.rigs.rgw import free_port
 
 from forebay_cache.contract.admin import SyncReport, SyncRequest
-from forebay_cache.contract.config import ClusterState, DatasetState, MemberConfig
+from forebay_cache.contract.config import (
+    AccessKey,
+    ClusterState,
+    Credentials,
+    DatasetState,
+    MemberConfig,
+    S3Source,
+    Source,
+)
 from forebay_cache.model.sigv4 import Signer
 from forebay_operator.desired import workload
 from forebay_operator.members.base import SERVER_NAME
 from forebay_operator.runtime.container import expand
 from forebay_operator.tls import mint_authority, mint_leaf
 
+SECRETS = ("origin-secret-7141", "reader-secret-3391", "other-secret-5525")
+"""Of the origin, of READER, of STRANGER: none may show in a log or an argument list."""
+READER = Signer("AKREADER", SECRETS[1])
+STRANGER = Signer("AKOTHER", SECRETS[2])
+LARGE = 9 << 20
+"""A segment of its own, of two chunks: nothing but its own readers fetches it."""
 CLUSTER = "11111111-1111-1111-1111-111111111111"
 DEADLINE_S = 100
 """For what takes a second or two on an idle machine; pytest's own deadline is a little later."""
@@ -223,6 +240,23 @@ def environment(root: pathlib.Path, **more: str) -> dict[str, str]:
     return {**own, **nobody, "FOREBAY_ROOT": str(root), **more}
 
 
+def dataset_of(
+    store: Bucket, name: str, signer: Signer = READER, *, anonymous: bool = False, prefix: str = ""
+) -> DatasetState:
+    key = AccessKey(access_key_id=signer.access_key_id, secret_access_key=signer.secret)
+    keys = Credentials(access_key_id="AKORIGIN", secret_access_key=SECRETS[0])
+    place = S3Source(bucket="b", endpoint=store.endpoint, prefix=prefix)
+    return DatasetState(
+        uid=f"uid-{name}",
+        namespace="ns",
+        name=name,
+        bucket=name,
+        anonymous=anonymous,
+        access_keys=(key,),
+        sources=(Source(name="all", s3=place, credentials=keys),),
+    )
+
+
 @contextlib.contextmanager
 def member(root: pathlib.Path, **config: Any) -> Iterator[Member]:
     """Not started yet; ended at the end."""
@@ -231,6 +265,14 @@ def member(root: pathlib.Path, **config: Any) -> Iterator[Member]:
         yield made
     finally:
         made.end()
+
+
+def content(name: str, size: int = LARGE) -> bytes:
+    return random.Random(name).randbytes(size)
+
+
+def same(data: bytes, name: str, size: int = LARGE) -> bool:
+    return hashlib.sha256(data).digest() == hashlib.sha256(content(name, size)).digest()
 
 
 def head(target: str, *headers: str, method: str = "GET") -> bytes:
