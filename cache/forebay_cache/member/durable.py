@@ -4,6 +4,7 @@ Two places hold one: the mounted Secret that the operator writes (a minute late 
 beside the store (at once). The newer version wins. Both hold credentials: the file is readable by its owner only.
 """
 
+import logging
 import os
 
 from pydantic import ValidationError
@@ -11,10 +12,12 @@ from pydantic import ValidationError
 from forebay_cache.catalog.edge import disk
 from forebay_cache.contract.config import ClusterState
 
+log = logging.getLogger("forebay.member")
+
 
 def load(*paths: str | None) -> ClusterState | None:
-    """The newest readable state among `paths`; None if there is none. A file that does not parse is skipped: the other one
-    or the next push replaces it."""
+    """The newest readable state among `paths`; None if there is none. A file that cannot be read is told and skipped: the
+    other one or the next push replaces it."""
     found = [state for path in paths if path and (state := _read(path))]
     return max(found, key=lambda state: state.version, default=None)
 
@@ -34,5 +37,12 @@ def _read(path: str) -> ClusterState | None:
     try:
         with open(path, "rb") as file:
             return ClusterState.model_validate_json(file.read())
-    except (FileNotFoundError, ValidationError):
+    except FileNotFoundError:
         return None
+    except OSError as exc:
+        why = exc.strerror or str(exc)
+    except ValidationError as exc:  # without its input, which may hold credentials
+        first = exc.errors(include_input=False)[0]
+        why = f"{'.'.join(map(str, first['loc'])) or 'document'}: {first['msg']}"
+    log.warning("state not read", extra={"file": path, "reason": why})
+    return None

@@ -75,6 +75,20 @@ class Syncs:
             await asyncio.wait(tasks)
 
     async def _run(self, job: SyncJob) -> None:
+        why = "it was stopped"
+        try:
+            status = await self._child(job)
+            why = f"the sync's process ended with status {status} before it was done"
+        except (
+            OSError,
+            ValueError,
+        ) as exc:  # it could not be started, died before it was told its job, or talks nonsense
+            why = f"the sync's process cannot be used: {exc}"
+        finally:
+            self._close(job, why)
+
+    async def _child(self, job: SyncJob) -> int | None:
+        """Runs the process to its end -> its status."""
         child = await asyncio.create_subprocess_exec(
             *command(),
             stdin=asyncio.subprocess.PIPE,
@@ -85,7 +99,7 @@ class Syncs:
             await self._follow(child, job)
         finally:
             await _stop(child)
-            self._close(job, child.returncode)
+        return child.returncode
 
     async def _follow(self, child: asyncio.subprocess.Process, job: SyncJob) -> None:
         assert child.stdin is not None
@@ -98,7 +112,7 @@ class Syncs:
                 self._syncs[job.dataset.uid].report = SyncReport.model_validate_json(line)
         await child.wait()
 
-    def _close(self, job: SyncJob, returncode: int | None) -> None:
+    def _close(self, job: SyncJob, why: str) -> None:
         """A child that ended without a verdict was killed or crashed: say so."""
         sync = self._syncs[job.dataset.uid]
         if sync.report.state == "Running":
@@ -107,12 +121,14 @@ class Syncs:
                     "state": "Failed",
                     "finished_ms": self._now_ms(),
                     "reason": "Killed",
-                    "message": f"the sync's process ended with status {returncode} before it was done; it is tried again",
+                    "message": f"{why}; it is tried again",
                 }
             )
-        log.info(
-            "sync ended", extra={"dataset": job.dataset.name, "state": sync.report.state, "reason": sync.report.reason}
-        )
+        report = sync.report
+        extra = {"dataset": job.dataset.name, "state": report.state}
+        if report.state == "Failed":
+            extra |= {"reason": report.reason, "error": report.message}
+        log.log(logging.INFO if report.state == "Succeeded" else logging.WARNING, "sync ended", extra=extra)
 
 
 def command() -> Sequence[str]:

@@ -52,7 +52,7 @@ async def start_admin(
     backend: AdminBackend, *, host: str, port: int, tls_dir: str | None, deadline_s: float = 30.0
 ) -> AdminServer:
     """Serves on host:port (0: any free one) until `aclose`. `tls_dir` holds ca.crt, tls.crt and tls.key; None is for tests
-    alone. Raises ConfigError where they cannot be loaded."""
+    alone. Raises ConfigError where they cannot be loaded, and where it cannot listen."""
     context = server_tls(tls_dir) if tls_dir is not None else None
     application = _application(AdminApi(backend), deadline_s, demand_certificate=context is not None)
     runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=END_GRACE_S)
@@ -60,9 +60,10 @@ async def start_admin(
     try:
         site = web.TCPSite(runner, host, port, ssl_context=context)
         await site.start()
-    except OSError:
+    except OSError as exc:
         await runner.cleanup()
-        raise
+        why = os.strerror(exc.errno) if exc.errno else str(exc)
+        raise errors.ConfigError(f"admin_port: cannot listen on {host}:{port}: {why}; free it or give another") from exc
     return AdminServer(runner.addresses[0][1], runner)
 
 

@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Callable
 
+from forebay_cache.model.errors import ConfigError
 from forebay_cache.model.ids import ChunkId
 from forebay_cache.read.base import Reader
 from forebay_cache.serve.base import Accesses, Datasets, Limits
@@ -86,7 +88,12 @@ async def start_s3(
     region: str = "us-east-1",
     accesses: Accesses = _unreported,
 ) -> S3Server:
-    """Serves the S3 face on host:port (0: any free one) until `aclose`. `now` is wall time."""
+    """Serves the S3 face on host:port (0: any free one) until `aclose`. `now` is wall time. Raises ConfigError where it
+    cannot listen."""
     face = Face(reader, datasets, metrics=metrics, now=now, limits=limits, region=region, accesses=accesses)
-    server = await face.loop.create_server(lambda: Connection(face), host, port, backlog=1024)
+    try:
+        server = await face.loop.create_server(lambda: Connection(face), host, port, backlog=1024)
+    except OSError as exc:
+        why = os.strerror(exc.errno) if exc.errno else str(exc)
+        raise ConfigError(f"data_port: cannot listen on {host}:{port}: {why}; free it or give another") from exc
     return S3Server(face, server)
