@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check fmt lint type layers test gen fresh bench clean
+.PHONY: help setup demo check fmt lint type layers test gen lock fresh bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,14 +13,14 @@ setup: system .venv/.installed controlplane ## Install everything a fresh Debian
 system:
 	@tools/setup.sh system
 
-.venv/.installed: pyproject.toml tools/setup.sh
+.venv/.installed: pyproject.toml tools/setup.sh tools/constraints.txt
 	@tools/setup.sh python
 
 controlplane: .venv/.installed
 	@tools/setup.sh controlplane
 
 demo: system .venv/.installed ## Run the whole product on this machine: a real S3 store, the cache, a mount, three epochs
-	@$(PY) -m examples.demo
+	@$(PY) -m examples.demo $(ARGS)
 
 check: .venv/.installed lint type layers fresh ## Lint, types, layers, generated files
 
@@ -36,12 +36,17 @@ type:
 layers:
 	@.venv/bin/lint-imports --no-cache | tail -n 6; exit $${PIPESTATUS[0]}
 
-gen: .venv/.installed ## Write the generated files: CRDs, reference pages
+gen: .venv/.installed ## Write the generated files: CRDs, reference pages, messages of gRPC
 	@$(PY) -m forebay_operator.api.crd crds
+	@tools/messages.sh
+
+lock: .venv/.installed ## Take the newest versions that pyproject.toml allows
+	@tools/setup.sh lock
 
 fresh:
 	@d=$$(mktemp -d) && $(PY) -m forebay_operator.api.crd $$d && diff -r crds $$d && rm -r $$d \
 	  || { echo "crds/ is not what the models say: run 'make gen'"; exit 1; }
+	@tools/messages.sh --check
 
 test: setup ## Run every test
 	@$(PY) -m pytest
@@ -49,5 +54,6 @@ test: setup ## Run every test
 bench: system .venv/.installed ## Measure against a named rival: make bench NAME=serve
 	@$(PY) -m bench $(NAME)
 
-clean: ## Remove what was installed and built here
+clean: ## Remove what was installed and built here, and what a killed demo left
+	@[ ! -x $(PY) ] || $(PY) -m examples.demo --clear
 	@rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache bench/results

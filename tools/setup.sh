@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# setup.sh system|python|controlplane: what `make setup` is made of. Each step does nothing when it is done already.
+# setup.sh system|python|controlplane|lock: what `make setup` is made of. Each step does nothing when it is done already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,8 +31,14 @@ python() {
   echo "setup: the Python environment in .venv"
   [ -x .venv/bin/python ] || python3 -m venv .venv
   .venv/bin/python -m pip install -q --disable-pip-version-check uv
-  VIRTUAL_ENV=$PWD/.venv .venv/bin/uv pip install -q --group dev -e .
+  VIRTUAL_ENV=$PWD/.venv .venv/bin/uv pip install -q -c tools/constraints.txt --group dev -e .
   touch .venv/.installed
+}
+
+lock() {
+  VIRTUAL_ENV=$PWD/.venv .venv/bin/uv pip install -q --upgrade --group dev -e .
+  { echo "# What every clone installs, version by version: \`make lock\` takes the newest that pyproject.toml allows."
+    .venv/bin/uv pip freeze -q -p .venv | grep -Ev '^(-e|forebay|pip=)'; } > tools/constraints.txt
 }
 
 controlplane() { e2e/controlplane/build.sh; }
