@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from dulwich.errors import NotGitRepository
 from dulwich.object_store import BaseObjectStore
-from dulwich.objects import Blob
+from dulwich.objects import Blob, ObjectID
 from dulwich.objects import Commit as GitCommit
 from dulwich.objects import Tree as GitTree
 from dulwich.objectspec import parse_commit
@@ -45,7 +45,7 @@ def find_commit(repository: BaseRepo, revision: str) -> GitCommit:
         raise refuse(".", "MAC004", f"there is no revision {revision!r}") from exc
 
 
-def find_folder(objects: BaseObjectStore, tree: bytes, folder: str) -> bytes:
+def find_folder(objects: BaseObjectStore, tree: ObjectID, folder: str) -> ObjectID:
     """The id of the tree of `folder`."""
     for part in filter(None, folder.split("/")):
         found = objects[tree]
@@ -56,7 +56,7 @@ def find_folder(objects: BaseObjectStore, tree: bytes, folder: str) -> bytes:
     return tree
 
 
-def files_of(objects: BaseObjectStore, tree: bytes, above: str, limits: Limits) -> Iterator[tuple[str, bytes]]:
+def files_of(objects: BaseObjectStore, tree: ObjectID, above: str, limits: Limits) -> Iterator[tuple[str, bytes]]:
     """Path and content of each file. A name is judged before what it names is read."""
     found = objects[tree]
     assert isinstance(found, GitTree)

@@ -9,7 +9,7 @@ import base64
 import binascii
 import hashlib
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -25,8 +25,12 @@ MAGIC = b"SSHSIG"
 NAMESPACE = b"git"
 BEGIN, END = b"-----BEGIN SSH SIGNATURE-----", b"-----END SSH SIGNATURE-----"
 HEADERS = (b"gpgsig ", b"gpgsig-sha256 ")
-RSA_HASHES = {b"rsa-sha2-256": hashes.SHA256, b"rsa-sha2-512": hashes.SHA512}
-CURVE_HASHES = {"secp256r1": hashes.SHA256, "secp384r1": hashes.SHA384, "secp521r1": hashes.SHA512}
+RSA_HASHES: Mapping[bytes, hashes.HashAlgorithm] = {b"rsa-sha2-256": hashes.SHA256(), b"rsa-sha2-512": hashes.SHA512()}
+CURVE_HASHES: Mapping[str, hashes.HashAlgorithm] = {
+    "secp256r1": hashes.SHA256(),
+    "secp384r1": hashes.SHA384(),
+    "secp521r1": hashes.SHA512(),
+}
 MESSAGE_HASHES = frozenset({"sha256", "sha512"})
 RSA_BITS = 2048
 
@@ -157,10 +161,10 @@ def check(signed: Signed, said: bytes) -> None:
         case ed25519.Ed25519PublicKey() if signed.algorithm == b"ssh-ed25519":
             key.verify(signed.signature, said)
         case rsa.RSAPublicKey() if signed.algorithm in RSA_HASHES and key.key_size >= RSA_BITS:
-            key.verify(signed.signature, said, padding.PKCS1v15(), RSA_HASHES[signed.algorithm]())
+            key.verify(signed.signature, said, padding.PKCS1v15(), RSA_HASHES[signed.algorithm])
         case ec.EllipticCurvePublicKey() if signed.algorithm == kind:
             r, s = (int.from_bytes(part, "big") for part in strings(signed.signature, 2))
-            key.verify(encode_dss_signature(r, s), said, ec.ECDSA(CURVE_HASHES[key.curve.name]()))
+            key.verify(encode_dss_signature(r, s), said, ec.ECDSA(CURVE_HASHES[key.curve.name]))
         case _:
             raise ValueError("key and algorithm do not belong together")
 
