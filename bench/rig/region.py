@@ -87,7 +87,10 @@ def region(store: str, distance: Distance = Distance(), *, port: int = 0) -> Ite
         f"--port={port}",
         *options,
     ]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    # a session of its own: a Ctrl-C is for who started it, who ends it
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, start_new_session=True
+    )
     assert process.stdout
     with process, process.stdout:
         try:

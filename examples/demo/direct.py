@@ -1,31 +1,54 @@
-"""The same reads straight from the origin, as a training job without a cache does them: obstore, many at once."""
+"""Reading an S3 face whole, as a training job without a mount does it: obstore, many at once.
+
+Takes the arguments of `train`, with a bucket as the place; endpoint and keys come from the environment, as S3 clients take them.
+"""
 
 import asyncio
-import random
+import hashlib
+import os
 import time
 
-from examples.demo.generator import Shape, blocks, names
-from examples.demo.train import Result
+from examples.demo.train import Pass, Sample, Take, run
 from obstore import get_async
 from obstore.store import S3Store
 
 CONCURRENCY = 16
 
 
-async def read(store: S3Store, name: str, shape: Shape, gate: asyncio.Semaphore) -> tuple[int, bool]:
-    async with gate:
-        answer = await get_async(store, name)
-        data = await answer.bytes_async()
-    return len(data), memoryview(data) != b"".join(blocks(name, shape))
+def environment(endpoint: str, keys: tuple[str, str]) -> dict[str, str]:
+    """For a program that reads there."""
+    return {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": keys[0], "AWS_SECRET_ACCESS_KEY": keys[1]}
 
 
-async def epoch(store: S3Store, shape: Shape, seed: int) -> Result:
-    """Reads every object once, shuffled; verification runs while others read, as in a real loader."""
-    order = names(shape)
-    random.Random(seed).shuffle(order)
-    gate = asyncio.Semaphore(CONCURRENCY)
-    start = time.perf_counter()
-    results = await asyncio.gather(*(read(store, name, shape, gate) for name in order))
-    return Result(
-        len(results), sum(size for size, _ in results), time.perf_counter() - start, sum(wrong for _, wrong in results)
+def open_store(bucket: str, endpoint: str, keys: tuple[str, str]) -> S3Store:
+    return S3Store(
+        bucket,
+        endpoint=endpoint,
+        access_key_id=keys[0],
+        secret_access_key=keys[1],
+        region="us-east-1",
+        virtual_hosted_style_request=False,
+        client_options={"allow_http": True, "timeout": "120s"},
     )
+
+
+def epoch(what: Pass, take: Take) -> None:
+    keys = (os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
+    asyncio.run(_read(open_store(what.place, os.environ["AWS_ENDPOINT_URL"], keys), what, take))
+
+
+async def _read(store: S3Store, what: Pass, take: Take) -> None:
+    gate = asyncio.Semaphore(what.width)
+
+    async def read(name: str) -> None:
+        async with gate:
+            start = time.monotonic()
+            data = memoryview(await (await get_async(store, name)).bytes_async())
+        digest = await asyncio.to_thread(lambda: hashlib.sha256(data).digest())  # beside the loop
+        take([Sample(name, len(data), digest, start, time.monotonic())])
+
+    await asyncio.gather(*map(read, what.order()))
+
+
+if __name__ == "__main__":
+    run(epoch)

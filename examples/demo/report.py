@@ -3,53 +3,58 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from examples.demo.asked import Asked
+from examples.demo.train import Result
 from rich.console import Console
 from rich.table import Table
 
 MB = 1e6
+STRAIGHT = "straight from origin"
+COLUMNS = ("", "\nMB/s", "\nfiles/s", "hit\nratio", "origin\nrequests", "origin\nMB", "wrong\nfiles")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One pass over the data. `seconds` is the longest time any reading process spent in open and read."""
+    """One pass over the data, and what it asked of the origin."""
 
     name: str
-    files: int
-    bytes: int
-    seconds: float
-    origin_requests: int
-    origin_bytes: int
-    wrong: int
+    read: Result
+    asked: Asked
 
     @property
     def hit_ratio(self) -> float:
         """Share of the bytes read that the origin did not have to give."""
-        return max(0.0, 1 - self.origin_bytes / self.bytes)
+        return max(0.0, 1 - self.asked.bytes / self.read.bytes)
 
 
 def show(console: Console, rows: Sequence[Row]) -> None:
-    table = Table(title="One pass each over the same files, shuffled; every byte verified", title_justify="left")
-    for name in ("", "MB/s", "files/s", "hits", "requests", "origin MB", "wrong"):
-        table.add_column(name, justify="right" if name else "left")
+    title = "The same files each time, shuffled anew; every byte verified"
+    table = Table(title=title, title_justify="left")
+    for name in COLUMNS:
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for row in rows:
-        table.add_row(
-            row.name,
-            f"{row.bytes / MB / row.seconds:,.0f}",
-            f"{row.files / row.seconds:,.0f}",
-            f"{row.hit_ratio:.0%}",
-            f"{row.origin_requests:,}",
-            f"{row.origin_bytes / MB:,.0f}",
-            f"{row.wrong}",
-        )
+        table.add_row(*cells(row))
     console.print(table)
-    if rows and rows[0].name.startswith("straight"):
-        console.print(saved(rows[0], rows[1:]))
+    console.print(saved(rows[0], rows[1:]), soft_wrap=True)
 
 
-def saved(direct: Row, epochs: Sequence[Row]) -> str:
+def cells(row: Row) -> list[str]:
+    return [
+        row.name,
+        f"{row.read.bytes / MB / row.read.seconds:,.0f}",
+        f"{row.read.files / row.read.seconds:,.0f}",
+        "-" if row.name == STRAIGHT else f"{row.hit_ratio:.0%}",
+        f"{row.asked.requests:,}",
+        f"{row.asked.bytes / MB:,.0f}",
+        f"{row.read.wrong}",
+    ]
+
+
+def saved(straight: Row, epochs: Sequence[Row]) -> str:
     """What as many passes straight from the origin would have cost, against what these did."""
     count = len(epochs)
-    size = direct.origin_bytes * count - sum(row.origin_bytes for row in epochs)
-    requests = direct.origin_requests * count - sum(row.origin_requests for row in epochs)
-    seconds = direct.seconds * count - sum(row.seconds for row in epochs)
-    return f"Saved over {count} epochs: {size / MB:,.0f} MB and {requests:,} requests of the origin, {seconds:,.0f} s of waiting."
+    size = straight.asked.bytes * count - sum(row.asked.bytes for row in epochs)
+    requests = straight.asked.requests * count - sum(row.asked.requests for row in epochs)
+    seconds = straight.read.seconds * count - sum(row.read.seconds for row in epochs)
+    waiting = f", {seconds:,.0f} s of waiting" if seconds >= 1 else ""
+    return f"Saved over {count} epochs: {requests:,} requests to the origin, {size / MB:,.0f} MB from it{waiting}."
