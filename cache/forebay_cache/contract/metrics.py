@@ -92,6 +92,12 @@ ORIGIN_BYTES = Metric(
 ORIGIN_ERRORS = Metric(
     "forebay_origin_errors_total", "counter", "Requests to an origin that failed.", labels=("origin",)
 )
+ORIGIN_HELD = Metric(
+    "forebay_origin_held_requests_per_second",
+    "gauge",
+    "Requests a second that the most held-back prefix of an origin gets since it asked for fewer; absent while none is.",
+    labels=("origin",),
+)
 
 STORE_CAPACITY = Metric("forebay_store_capacity_bytes", "gauge", "Disk the store may use.", "bytes")
 STORE_USED = Metric("forebay_store_used_bytes", "gauge", "Disk the store uses, in blocks.", "bytes")

@@ -38,6 +38,7 @@ def show(telemetry: Telemetry, parts: Parts) -> None:
         telemetry.show(metric, partial(_by_origin, parts, of_origin))
     for metric, of_store in STORE.items():
         telemetry.show(metric, partial(_of_store, parts, of_store))
+    telemetry.show(metrics.ORIGIN_HELD, lambda: _held(parts))
     telemetry.show(metrics.STORE_CHUNKS, lambda: _chunks(parts.store.stats()))
     telemetry.show(metrics.DATASET_FILES, lambda: _heads(parts, lambda files, _: files))
     telemetry.show(metrics.DATASET_BYTES, lambda: _heads(parts, lambda _, size: size))
@@ -53,6 +54,10 @@ def _of_store(parts: Parts, of: Callable[[StoreStats], int]) -> dict[Labels, flo
 
 def _by_origin(parts: Parts, of: Callable[[OriginCounters], int]) -> dict[Labels, float]:
     return {(identity,): of(counters) for identity, counters in parts.counters.origins.items()}
+
+
+def _held(parts: Parts) -> dict[Labels, float]:
+    return {(identity,): held for identity, one in parts.registry.origins.items() if (held := one.held) is not None}
 
 
 def _chunks(stats: StoreStats) -> dict[Labels, float]:

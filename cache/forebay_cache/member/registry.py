@@ -82,6 +82,11 @@ class Registry:
         """Raises NotFound for an origin that no Dataset names."""
         return self._origins.by_identity(identity)
 
+    @property
+    def origins(self) -> Mapping[str, Origin]:
+        """By identity."""
+        return self._origins.found
+
     def origins_of(self, dataset: DatasetState) -> Sequence[tuple[Source, Origin]]:
         return [(source, self._origins.of(source)) for source in dataset.sources]
 
@@ -112,7 +117,8 @@ class Origins:
     def __init__(self, make: MakeOrigin) -> None:
         self._make = make
         self._made: dict[str, Origin] = {}
-        self._by_identity: dict[str, Origin] = {}
+        self.found: dict[str, Origin] = {}
+        """By identity."""
 
     def want(self, sources: Sequence[Source]) -> None:
         """Makes what is missing; the newest credentials of a place win. A source that cannot be made is left out: reads
@@ -122,7 +128,7 @@ class Origins:
                 origin = self.of(source)
             except ForebayError:
                 continue
-            self._by_identity[origin.identity] = origin
+            self.found[origin.identity] = origin
 
     def of(self, source: Source) -> Origin:
         place = source.model_dump_json(include={"s3", "directory", "credentials"})
@@ -131,7 +137,7 @@ class Origins:
         return self._made[place]
 
     def by_identity(self, identity: str) -> Origin:
-        origin = self._by_identity.get(identity)
+        origin = self.found.get(identity)
         if origin is None:
             raise NotFound(f"no Dataset names origin {identity} any more; apply one whose source lists it")
         return origin

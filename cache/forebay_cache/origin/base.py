@@ -65,6 +65,11 @@ class Origin(Protocol):
         """Whether an ETag or version always determines the bytes. If not, sync salts segment ids."""
         ...
 
+    @property
+    def held(self) -> float | None:
+        """Requests a second that the most held-back prefix gets since this origin asked for fewer; None: none is held back."""
+        ...
+
     async def head(self, key: bytes, match: Match = Match()) -> ObjectHead: ...
 
     async def read(self, key: bytes, start: int, stop: int, match: Match = Match()) -> Body:

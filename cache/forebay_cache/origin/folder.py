@@ -46,6 +46,7 @@ class FolderOrigin:
     """Implements Origin. Blocking calls run in threads of its own, so that a hung file system stops nobody else."""
 
     strong = False
+    held = None
 
     def __init__(self, source: DirectorySource, limits: OriginLimits | None = None) -> None:
         self._root = os.fsencode(os.path.abspath(source.path))

@@ -74,6 +74,7 @@ class MemoryOrigin:
     ) -> None:
         self.identity = identity
         self.strong = strong
+        self.held: float | None = None
         self.fault: Callable[[Call], Fault | None] = lambda _: None
         self.calls: deque[Call] = deque(maxlen=REMEMBERED)
         self.counts: Counter[str] = Counter()

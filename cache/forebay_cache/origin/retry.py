@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from forebay_cache.model.errors import ForebayError, OriginThrottled
 from forebay_cache.origin.limits import OriginLimits, RetryPolicy
+from forebay_cache.origin.pace import Pace
 
 
 class RetryBudget:
@@ -46,8 +47,14 @@ class Attempts:
     """The tries of one call or body. Progress of a body renews its deadline, never the number of its tries."""
 
     def __init__(
-        self, limits: OriginLimits, budget: RetryBudget, now: Callable[[], float], random: Callable[[], float]
+        self,
+        limits: OriginLimits,
+        budget: RetryBudget,
+        now: Callable[[], float],
+        random: Callable[[], float],
+        pace: Pace,
     ) -> None:
+        self.pace = pace
         self._limits = limits
         self._budget = budget
         self._now = now

@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 import obstore
 
 from forebay_cache.contract.config import Credentials, S3Source
-from forebay_cache.model.errors import OriginDenied, OriginError, OriginMissing, OriginUnavailable
+from forebay_cache.model.errors import OriginDenied, OriginError, OriginMissing, OriginThrottled, OriginUnavailable
 from forebay_cache.origin.base import Body, Match, ObjectHead, OriginObject
 from forebay_cache.origin.limits import OriginLimits
+from forebay_cache.origin.pace import Paces
 from forebay_cache.origin.retry import Attempts, RetryBudget
 from forebay_cache.origin.s3answers import (
     check_range,
@@ -59,7 +60,8 @@ class S3Origin:
         self._limits = limits or OriginLimits()
         self._clients = S3Clients(source, credentials, self._limits, now)
         self._budget = RetryBudget(self._limits.retry)
-        self._gate = asyncio.Semaphore(self._limits.concurrency)
+        self._gate, self._waiting = asyncio.Semaphore(self._limits.concurrency), 0
+        self._paces = Paces(self._limits.pace, now)
         self._now = now
         self._random = random
         self.identity = identity_of(source)
@@ -76,10 +78,10 @@ class S3Origin:
             answer = await control.head_object(Bucket=self._bucket, Key=name, **_conditions(match))
             return checked(head_of_boto(key, answer), match)
 
-        return await self._retried(ask, what, self._attempts())
+        return await self._retried(ask, what, self._attempts(key))
 
     async def read(self, key: bytes, start: int, stop: int, match: Match = Match()) -> Body:
-        what, attempts = self._what(key), self._attempts()
+        what, attempts = self._what(key), self._attempts(key)
         _name(key, what)
 
         async def resume(received: int) -> Answer:
@@ -120,6 +122,10 @@ class S3Origin:
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
+    @property
+    def held(self) -> float | None:
+        return self._paces.held
+
     async def aclose(self) -> None:
         await self._clients.aclose()
 
@@ -131,7 +137,7 @@ class S3Origin:
             control = await self._clients.control()
             return whole(await control.list_objects_v2(**arguments), what)
 
-        return await self._retried(ask, what, self._attempts())
+        return await self._retried(ask, what, self._attempts(prefix))
 
     async def _get(self, key: bytes, start: int, stop: int, match: Match) -> Answer:
         name = key.decode()
@@ -164,6 +170,7 @@ class S3Origin:
     async def _retried(self, call: Callable[[], Awaitable[T]], what: str, attempts: Attempts) -> T:
         """The only place that retries calls; the clients' own retries are off."""
         while True:
+            await self._place(attempts)
             try:
                 return await self._tried(call, what, attempts)
             except OriginError as exc:
@@ -173,6 +180,7 @@ class S3Origin:
             await asyncio.sleep(wait)
 
     async def _tried(self, call: Callable[[], Awaitable[T]], what: str, attempts: Attempts) -> T:
+        sent_at = self._now()
         try:
             async with asyncio.timeout(attempts.first_byte_s()):
                 answer = await call()
@@ -180,23 +188,39 @@ class S3Origin:
             error = origin_error(exc, what)
             if isinstance(error, OriginDenied):
                 await self._clients.denied()
+            elif isinstance(error, OriginThrottled):
+                attempts.pace.refused(sent_at)
             raise error from exc
         attempts.succeeded()
         return answer
+
+    async def _place(self, attempts: Attempts) -> None:
+        """Waits until the origin may be asked."""
+        wait = attempts.pace.wait_s(attempts.left_s())
+        if wait is None:
+            rate = f"at {attempts.pace.rate:.0f} a second this one's turn is too late"
+            raise OriginThrottled(f"{self.identity} asked for fewer requests: {rate}")
+        if wait > 0:
+            await asyncio.sleep(wait)
 
     async def _enter(self, attempts: Attempts) -> None:
         if not self._gate.locked():
             await self._gate.acquire()  # at once, without the 15 us of a timeout
             return
+        busy = f"{self.identity}: all {self._limits.concurrency} reads allowed at once are under way"
+        if self._waiting >= self._limits.waiting:
+            raise OriginThrottled(f"{busy} and {self._waiting} wait")
+        self._waiting += 1
         try:
             async with asyncio.timeout(attempts.left_s()):
                 await self._gate.acquire()
         except TimeoutError as exc:
-            busy = f"all {self._limits.concurrency} reads allowed at once are under way"
-            raise OriginUnavailable(f"{self.identity}: {busy}") from exc
+            raise OriginUnavailable(busy) from exc
+        finally:
+            self._waiting -= 1
 
-    def _attempts(self) -> Attempts:
-        return Attempts(self._limits, self._budget, self._now, self._random)
+    def _attempts(self, key: bytes) -> Attempts:
+        return Attempts(self._limits, self._budget, self._now, self._random, self._paces.of(key))
 
     def _what(self, key: bytes) -> str:
         return f"object {show(key)} of {self.identity}"

@@ -4,6 +4,7 @@ import pytest
 
 from forebay_cache.model.errors import OriginBadAnswer, OriginDenied, OriginMissing, OriginThrottled, OriginUnavailable
 from forebay_cache.origin.limits import OriginLimits, RetryPolicy
+from forebay_cache.origin.pace import Pace
 from forebay_cache.origin.retry import Attempts, RetryBudget, wait_s
 
 POLICY = RetryPolicy(tries=5, first_s=0.1, most_s=0.5, throttled_s=1.0)
@@ -43,7 +44,7 @@ class Clock:
 
 def attempts(clock: Clock, policy: RetryPolicy = POLICY) -> Attempts:
     limits = OriginLimits(first_byte_s=4, idle_s=3, total_s=10, retry=policy)
-    return Attempts(limits, RetryBudget(policy), clock, lambda: 0.0)
+    return Attempts(limits, RetryBudget(policy), clock, lambda: 0.0, Pace(limits.pace, clock))
 
 
 def test_each_try_has_its_deadline_within_that_of_the_call() -> None:
@@ -70,7 +71,8 @@ def test_progress_renews_the_deadline_and_not_the_tries() -> None:
 def test_an_empty_budget_ends_all_retries_until_calls_succeed() -> None:
     policy = RetryPolicy(tries=100, budget=2, earned=0.5)
     budget = RetryBudget(policy)
-    tries = [Attempts(OriginLimits(retry=policy), budget, Clock(), lambda: 0.0) for _ in range(4)]
+    limits, clock = OriginLimits(retry=policy), Clock()
+    tries = [Attempts(limits, budget, clock, lambda: 0.0, Pace(limits.pace, clock)) for _ in range(4)]
     assert [one.wait_s(DOWN) for one in tries] == [0.0, 0.0, None, None]
     tries[0].succeeded()
     assert tries[1].wait_s(DOWN) is None

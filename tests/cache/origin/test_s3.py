@@ -8,6 +8,7 @@ from contextlib import aclosing, suppress
 
 import pytest
 from pydantic import SecretStr
+from tests.rigs.bucket import bucket, refused
 from tests.rigs.places import S3Place, keys_of
 from tests.rigs.rgw import Gateway
 
@@ -19,6 +20,7 @@ from forebay_cache.origin.s3 import S3Origin, identity_of
 from forebay_cache.origin.s3clients import LOOK_AGAIN_S
 
 rgw = pytest.mark.rgw
+NOBODYS = Credentials(access_key_id="nobody", secret_access_key=SecretStr("nothing"))
 AT_ONCE = OriginLimits(retry=RetryPolicy(tries=2, first_s=0, throttled_s=0))
 
 
@@ -206,6 +208,37 @@ async def test_a_throttled_store_is_asked_less(place: S3Place, gateway: Gateway)
     if OriginThrottled not in kinds:
         pytest.skip(f"this gateway did not throttle: {kinds}")
     assert kinds <= {bytes, OriginThrottled}
+    assert origin.held is not None
+
+
+async def test_a_prefix_that_is_refused_is_held_back_and_no_other() -> None:
+    with bucket() as store:
+        store.objects = {"hot/k": b"12345", "cold/k": b"12345"}
+        store.breaks = {"hot/k": refused(503, "SlowDown")}
+        source = S3Source(bucket="b", endpoint=store.endpoint)
+        async with aclosing(S3Origin(source, NOBODYS, AT_ONCE)) as origin:
+            with pytest.raises(OriginThrottled):
+                await bytes_of(origin, b"hot/k", 5)
+            assert origin.held is not None
+            store.breaks = {}
+            assert [await bytes_of(origin, b"cold/k", 5) for _ in range(20)] == [b"12345"] * 20
+            assert await bytes_of(origin, b"hot/k", 5) == b"12345"
+
+
+async def test_reads_beyond_what_may_wait_are_refused_at_once() -> None:
+    limits = OriginLimits(concurrency=1, waiting=2, retry=RetryPolicy(tries=1))
+    with bucket() as store:
+        store.objects = {"k": b"12345"}
+        source = S3Source(bucket="b", endpoint=store.endpoint)
+        async with aclosing(S3Origin(source, NOBODYS, limits)) as origin:
+            body = await origin.read(b"k", 0, 5)
+            waiting = [asyncio.create_task(bytes_of(origin, b"k", 5)) for _ in range(2)]
+            await asyncio.sleep(0)
+            with pytest.raises(OriginThrottled, match="all 1 reads allowed at once are under way and 2 wait"):
+                await origin.read(b"k", 0, 5)
+            await body.aclose()
+            assert await asyncio.gather(*waiting) == [b"12345"] * 2
+            assert await bytes_of(origin, b"k", 5) == b"12345"
 
 
 async def test_a_store_that_nobody_runs_is_unavailable(place_nowhere: S3Origin) -> None:
