@@ -107,6 +107,10 @@ STORE_EVICTED_BYTES = Metric("forebay_store_evicted_bytes_total", "counter", "Di
 STORE_QUARANTINED = Metric(
     "forebay_store_quarantined_chunks_total", "counter", "Chunks with a block that broke its checksum."
 )
+STORE_SCRUBBED = Metric(
+    "forebay_store_scrubbed_bytes_total", "counter", "Bytes read back from disk that matched their checksums.", "bytes"
+)
+STORE_SCRUBS = Metric("forebay_store_scrubs_total", "counter", "How often every chunk was read back.")
 
 DATASET_FILES = Metric("forebay_dataset_files", "gauge", "Files of a Dataset's head.", labels=("dataset",))
 DATASET_BYTES = Metric("forebay_dataset_bytes", "gauge", "Bytes of a Dataset's head.", "bytes", ("dataset",))
@@ -133,5 +137,10 @@ CSI_SECONDS = Metric(
     "forebay_csi_call_seconds", "histogram", "From a call to its answer.", "seconds", ("operation",), LATENCY_BUCKETS
 )
 CSI_VOLUMES = Metric("forebay_csi_volumes", "gauge", "Volumes that pods of this node have.")
+
+OPERATOR_ELECTED = Metric("forebay_operator_elected", "gauge", "1 where this operator holds the lease, else 0.")
+OPERATOR_SILENT = Metric(
+    "forebay_operator_silent_seconds", "gauge", "Since the watch or look that is quiet longest was heard of.", "seconds"
+)
 
 METRICS: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

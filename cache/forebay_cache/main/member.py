@@ -5,12 +5,13 @@ import asyncio
 import gc
 import logging
 import os
+import random
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 from forebay_cache.catalog.files import CatalogFiles
 from forebay_cache.contract.config import MemberConfig
@@ -20,6 +21,7 @@ from forebay_cache.member import durable
 from forebay_cache.member.backend import Identity, MemberBackend, Parts
 from forebay_cache.member.metrics import show
 from forebay_cache.member.registry import Registry
+from forebay_cache.member.scrub import Scrub
 from forebay_cache.member.syncs import Syncs
 from forebay_cache.read.reader import ChunkReader
 from forebay_cache.serve.admin import start_admin
@@ -50,7 +52,9 @@ async def run(options: argparse.Namespace) -> None:
         stack.push_async_callback(reader.aclose)
         syncs = Syncs(config.catalog_path, lambda: int(time.time() * 1000))
         stack.push_async_callback(syncs.aclose)
-        parts = Parts(registry, catalog, store, syncs, reader.counters)
+        scrub = Scrub(store, pool, reader.refill, random.randrange(store.stats().chunks + 1) - 1)  # noqa: S311
+        await stack.enter_async_context(running(scrub.run()))
+        parts = Parts(registry, catalog, store, syncs, reader.counters, scrub.counters)
         await serve(config, boot_id, parts, (reader, pool), stack)
         gc.collect()
         gc.freeze()  # what is here now stays: else each full collection walks it, 15 ms in which nobody is answered
@@ -91,6 +95,17 @@ async def serve(
         stack.push_async_callback(node.aclose)
     admin = await start_admin(backend, host=config.host, port=config.admin_port, tls_dir=config.admin_tls)
     stack.push_async_callback(admin.aclose)
+
+
+@asynccontextmanager
+async def running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Work that goes on meanwhile, and is cancelled and awaited at the end."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 def configure(config: MemberConfig, options: argparse.Namespace) -> MemberConfig:

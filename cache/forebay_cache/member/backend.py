@@ -19,6 +19,7 @@ from forebay_cache.contract.admin import (
 from forebay_cache.contract.config import ClusterState
 from forebay_cache.member.durable import save
 from forebay_cache.member.registry import Registry, Served
+from forebay_cache.member.scrub import ScrubCounters
 from forebay_cache.member.syncs import Syncs
 from forebay_cache.model.errors import NotFound
 from forebay_cache.model.ids import CommitId
@@ -47,6 +48,7 @@ class Parts:
     store: Store
     syncs: Syncs
     counters: ReadCounters
+    scrub: ScrubCounters
 
 
 class MemberBackend:

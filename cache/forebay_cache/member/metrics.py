@@ -40,6 +40,8 @@ def show(telemetry: Telemetry, parts: Parts) -> None:
         telemetry.show(metric, partial(_of_store, parts, of_store))
     telemetry.show(metrics.ORIGIN_HELD, lambda: _held(parts))
     telemetry.show(metrics.STORE_CHUNKS, lambda: _chunks(parts.store.stats()))
+    telemetry.show(metrics.STORE_SCRUBBED, lambda: {(): parts.scrub.bytes})
+    telemetry.show(metrics.STORE_SCRUBS, lambda: {(): parts.scrub.passes})
     telemetry.show(metrics.DATASET_FILES, lambda: _heads(parts, lambda files, _: files))
     telemetry.show(metrics.DATASET_BYTES, lambda: _heads(parts, lambda _, size: size))
 

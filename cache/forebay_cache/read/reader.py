@@ -116,6 +116,11 @@ class ChunkReader:
         self._catalog.record_headers(parts.segment, part.index, head.headers)
         return head.headers
 
+    def refill(self, chunk: ChunkId) -> None:
+        """Fetches a chunk in the background, where there is room. Raises NotFound, CatalogCorrupt."""
+        length = chunk_length(self._catalog.parts(chunk.segment).size, chunk.number)
+        self._filling_up.offer(Span(chunk, 0, length))
+
     async def aclose(self) -> None:
         """Ends what runs in the background and lands every flight. Readers must be gone."""
         await self._reading_ahead.aclose()

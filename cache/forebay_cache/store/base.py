@@ -79,6 +79,17 @@ class Problem:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Scrubbed:
+    """One chunk read back. `cursor`: where to go on. `size`: its bytes, 0 where they are not all `good`; then it is in
+    quarantine."""
+
+    cursor: int
+    chunk: ChunkId
+    size: int
+    good: bool
+
+
 class Store(Protocol):
     @property
     def member(self) -> MemberId: ...
@@ -116,6 +127,12 @@ class Store(Protocol):
     def evict(self, chunk: ChunkId) -> bool:
         """Deletes a chunk; its leases stay readable, and its bytes count as used until the last is closed. False: it is
         not here, or is being filled. Blocking."""
+        ...
+
+    def scrub(self, after: int) -> Scrubbed | None:
+        """Reads the next complete chunk after a cursor (-1: the first) from the disk itself, whatever the page cache holds,
+        and quarantines it if it does not match its checksums. None: there is no further one. Blocking: call it in a thread.
+        Raises StoreFailed."""
         ...
 
     def stats(self) -> StoreStats: ...

@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from forebay_cache.model.errors import ChunkCorrupt, ConfigError
 from forebay_cache.model.ids import BLOCK_SIZE, ChunkId, MemberId, SegmentId
 from forebay_cache.store.audit import audit
-from forebay_cache.store.base import Problem, StoreStats, Usage
+from forebay_cache.store.base import Problem, Scrubbed, StoreStats, Usage
 from forebay_cache.store.edge import Hook, passed, store_error
 from forebay_cache.store.fill import DiskFill, create
 from forebay_cache.store.handles import Handle, HandleLease, Handles
@@ -27,6 +27,7 @@ from forebay_cache.store.ledger import COMPLETE, FILLING, Ledger, Limits
 from forebay_cache.store.presence import Presence, has
 from forebay_cache.store.recover import recover
 from forebay_cache.store.room import Room
+from forebay_cache.store.scrub import scrub
 from forebay_cache.store.shelf import Shelf, disk_blocks, opened, verify
 from forebay_cache.store.sums import good_bytes
 
@@ -260,6 +261,12 @@ class DiskStore:
                 evicted_bytes=self._room.evicted_blocks * BLOCK_SIZE,
                 quarantined=self._room.quarantined,
             )
+
+    def scrub(self, after: int) -> Scrubbed | None:
+        try:
+            return scrub(self._shelf, self._room, after)
+        except OSError as exc:
+            raise store_error(exc, "reading back what is stored") from exc
 
     def check(self, *, verify: bool = True) -> list[Problem]:
         with self._shelf.changing:

@@ -129,6 +129,13 @@ class Ledger:
         """All rows, in no order. Not while the ledger changes."""
         return self._index.in_use()
 
+    def complete_after(self, row: int) -> int:
+        """The next row of a complete chunk that nobody writes to, from the first where `row` is -1; -1: there is none."""
+        for at in range(row + 1, self._index.rows):
+            if self._ranks.is_ranked(at) and self._states[at] & (COMPLETE | FILLING) == COMPLETE:
+                return at
+        return -1
+
     def victims(self, is_held: Callable[[int], bool]) -> Iterator[int]:
         """Rows that are to go, by policy; not those being filled, nor those that are held: what is given goes, now or after
         the next. Not while the ledger changes, but the given row may go."""
