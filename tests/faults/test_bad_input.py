@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from tests.faults.conftest import House
+from tests.faults.conftest import LONGEST, House
 from tests.rigs.house import READER, STRANGER, Answer, head
 
 from forebay_cache.model.sigv4 import Signer
@@ -40,17 +40,21 @@ def signed(signer: Signer, ahead_s: float = 0.0, path: str = "/closed/good.txt")
 
 
 def presigned(ahead_s: float, **change: str) -> Ask:
-    """A URL that lives for 60 s from `ahead_s` on."""
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() + ahead_s))
-    fields = {
-        "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
-        "X-Amz-Credential": f"{READER.access_key_id}%2F{stamp[:8]}%2Fus-east-1%2Fs3%2Faws4_request",
-        "X-Amz-Date": stamp,
-        "X-Amz-Expires": "60",
-        "X-Amz-SignedHeaders": "host",
-        "X-Amz-Signature": "0" * 64,
-    } | change
-    return get("/closed/good.txt?" + "&".join(f"{name}={value}" for name, value in fields.items()))
+    """A URL that lives for 60 s, made `ahead_s` after it is asked for: a table is much older than that when its rows run."""
+
+    def ask(house: House) -> Answer:
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() + ahead_s))
+        fields = {
+            "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+            "X-Amz-Credential": f"{READER.access_key_id}%2F{stamp[:8]}%2Fus-east-1%2Fs3%2Faws4_request",
+            "X-Amz-Date": stamp,
+            "X-Amz-Expires": "60",
+            "X-Amz-SignedHeaders": "host",
+            "X-Amz-Signature": "0" * 64,
+        } | change
+        return house.member.get("/closed/good.txt?" + "&".join(f"{name}={value}" for name, value in fields.items()))
+
+    return ask
 
 
 REQUESTS = [
@@ -129,3 +133,10 @@ def test_bad_input(house: House, row: Row) -> None:
     assert (record["event"], record["level"], record["code"]) == ("request refused", row.level, row.code)
     assert record["request"] == found.headers["x-amz-request-id"]
     house.good()
+
+
+def test_the_longest_key_is_an_input_like_any_other(house: House) -> None:
+    before = house.member.mark()
+    found = house.member.get("/open/" + LONGEST)
+    assert (found.status, found.body) == (200, b"the longest key")
+    assert house.member.told(before) == []

@@ -272,7 +272,12 @@ def content(name: str, size: int = LARGE) -> bytes:
 
 
 def same(data: bytes, name: str, size: int = LARGE) -> bool:
-    return hashlib.sha256(data).digest() == hashlib.sha256(content(name, size)).digest()
+    return brief(data) == brief(content(name, size))
+
+
+def brief(data: bytes) -> tuple[int, str]:
+    """To be compared in place of the bytes, whose difference would fill a screen, or a log."""
+    return len(data), hashlib.sha256(data).hexdigest()
 
 
 def head(target: str, *headers: str, method: str = "GET") -> bytes:

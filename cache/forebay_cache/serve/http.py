@@ -76,9 +76,11 @@ class Connection(asyncio.Protocol):
         self._face.leave(self)
 
     def eof_received(self) -> bool:
-        """A client that closes its side while its bytes are being sent still gets them; one that waits for a fill is gone."""
+        """A client that closes its side still gets what it asked for: that it is gone altogether shows when bytes are sent to
+        it, and until then a fill for it is bounded, and what a retry will want."""
         self._last = True
-        return self._busy and self._task is None
+        self._linger = False  # of a body, nothing more can come
+        return self._busy
 
     def data_received(self, data: bytes) -> None:
         limit = self._face.limits.header_bytes

@@ -355,12 +355,17 @@ def test_a_client_that_takes_nothing_is_ended(served, make_running, logged) -> N
     wait_for(lambda: not served.reader.leases)
 
 
-def test_a_client_that_closes_its_side_gets_its_hit(served, running, objects) -> None:
-    running.get("/b/dir/one.bin")
-    with running.connect() as sock:
-        sock.sendall(head("/b/dir/one.bin"))
-        sock.shutdown(socket.SHUT_WR)
-        assert running.read(sock.stream).body == objects[b"dir/one.bin"]
+@pytest.mark.parametrize("path", ["dir/one.bin", "big.bin"], ids=["one chunk", "two chunks"])
+def test_a_client_that_closes_its_side_gets_its_answers(served, running, objects, path: str) -> None:
+    """The first is a fill, the others are hits."""
+    for _ in range(3):
+        with running.connect() as sock:
+            sock.sendall(head(f"/b/{path}") * 2)
+            sock.shutdown(socket.SHUT_WR)
+            for _ in range(2):
+                found = running.read(sock.stream)
+                assert (found.status, len(found.body)) == (200, len(objects[path.encode()]))
+            assert sock.stream.read() == b""
 
 
 def test_stopping_finishes_what_is_under_way(served, make_running, objects) -> None:
