@@ -1,7 +1,7 @@
 """A member's end of the node socket, spoken by hand; and whether this machine can mount."""
 
+import fcntl
 import os
-import re
 import socket
 import struct
 import threading
@@ -14,6 +14,10 @@ import pytest
 
 from forebay_cache.contract import wire
 from forebay_cache.mount.support import missing_part
+
+LOOP_GET_STATUS64 = 0x4C05
+LOOP_INFO64 = struct.Struct("<5Q4I64s64s32s2Q")
+"""Linux include/uapi/linux/loop.h; its tenth field is the name."""
 
 
 class Clock:
@@ -109,23 +113,37 @@ def wait_until(holds: Callable[[], bool], within_s: float = 10.0) -> None:
         threading.Event().wait(0.01)
 
 
-def litter(under: str = "pytest-of") -> set[str]:
-    """Mounts, loop devices, workers and FUSE descriptors there are now, of tests."""
-    mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if under in line]
-    return {*mounts, *map(str, loops(under)), *map(str, workers_of(os.getpid())), *fuse_descriptors()}
+def litter(*folders: Path) -> set[str]:
+    """Mounts, loop devices, workers and FUSE descriptors there are now: those of members and targets in these folders, and of
+    this process. Whatever else runs on this machine has its own."""
+    lines = Path("/proc/self/mounts").read_text().splitlines()
+    mounts = [line for line in lines if line.split(" ")[2] == "erofs" and any(f"{one}/" in line for one in folders)]
+    return {*mounts, *loops(*folders), *map(str, workers_of(os.getpid())), *fuse_descriptors()}
 
 
-def loops(under: str) -> list[tuple[str, str]]:
-    """Loop devices and what is behind them. That of a data device has lost all but its last name: its FUSE is nowhere."""
-    found = []
-    for path in sorted(Path("/sys/block").glob("loop*/loop/backing_file")):
-        try:
-            behind = path.read_text().strip()
-        except OSError:
-            continue  # ends right now
-        if under in behind or re.fullmatch(r"/\d+( \(deleted\))?", behind):
-            found.append((path.parts[3], behind))
-    return found
+def loops(*folders: Path) -> list[str]:
+    """Loop devices that are named after commits in these folders: by their files alone, those of all mounts look alike."""
+    names = tuple(f"forebay {commit[:12]} " for folder in folders for commit in commits(folder))
+    return [found for found in map(_loop, sorted(Path("/sys/block").glob("loop*/loop"))) if found.startswith(names)]
+
+
+def commits(folder: Path) -> list[str]:
+    return [path.stem for path in folder.rglob("catalog/commits/*.json")]
+
+
+def _loop(path: Path) -> str:
+    """Its name and device; empty where it has just ended."""
+    try:
+        fd = os.open(f"/dev/{path.parent.name}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        status = fcntl.ioctl(fd, LOOP_GET_STATUS64, bytes(LOOP_INFO64.size))
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)
+    return f"{LOOP_INFO64.unpack(status)[9].rstrip(bytes(1)).decode()} {path.parent.name}"
 
 
 def workers_of(parent: int) -> list[int]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cache.mount.conftest import litter, wait_until, workers_of
+from tests.cache.mount.conftest import litter, loops, wait_until, workers_of
 
 from forebay_cache.mount import syscalls
 
@@ -104,12 +104,12 @@ class Member:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, member: Member) -> Iterator[Path]:
+def folder(tmp_path: Path, house: Path, member: Member) -> Iterator[Path]:
     """An agent's; nothing of its mounts is left when the test is over."""
-    before = litter()
+    before = litter(tmp_path, house)
     yield tmp_path
-    wait_until(lambda: litter() <= before)
-    assert litter() <= before
+    wait_until(lambda: litter(tmp_path, house) <= before)
+    assert litter(tmp_path, house) <= before
 
 
 @pytest.fixture(scope="module")
@@ -191,14 +191,13 @@ def test_its_end_unmounts_everything_also_what_is_in_use(member: Member, folder:
     assert not os.path.exists(agent.socket)
 
 
-def test_after_a_crash_the_next_agent_cleans_up(member: Member, folder: Path, connections: Path) -> None:
-    before = sorted(os.listdir(connections))
+def test_after_a_crash_the_next_agent_cleans_up(member: Member, folder: Path, house: Path) -> None:
     agent = Agent(folder)
     target, kept = folder / "mnt", folder / "kept"
     kept.mkdir()
     for one in (target, kept):
         assert agent.mount(member, one)[0] == 200
-    assert sorted(os.listdir(connections)) != before
+    assert loops(house)
     workers = workers_of(agent.process.pid)
     agent.end(signal.SIGKILL)
     wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in workers))
@@ -209,8 +208,8 @@ def test_after_a_crash_the_next_agent_cleans_up(member: Member, folder: Path, co
         assert not mounted_below(folder)
     assert not target.exists()
     assert kept.exists()
-    wait_until(lambda: sorted(os.listdir(connections)) == before)
-    assert sorted(os.listdir(connections)) == before
+    wait_until(lambda: not loops(house))
+    assert not loops(house)
 
 
 def test_what_is_not_ours_is_left_alone(member: Member, folder: Path) -> None:
@@ -265,13 +264,3 @@ def readable(path: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-@pytest.fixture
-def connections(tmp_path: Path) -> Iterator[Path]:
-    """The kernel's list of FUSE connections."""
-    path = tmp_path / "connections"
-    path.mkdir()
-    subprocess.run(["mount", "-t", "fusectl", "none", str(path)], check=True, timeout=10)
-    yield path
-    subprocess.run(["umount", str(path)], check=True, timeout=10)

@@ -61,11 +61,11 @@ async def member(origin: str, tmp_path: Path) -> AsyncIterator[NodeMember]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    before = litter()
+def nothing_is_left(tmp_path: Path) -> Iterator[None]:
+    before = litter(tmp_path)
     yield
-    wait_until(lambda: litter() <= before)
-    assert litter() <= before
+    wait_until(lambda: litter(tmp_path) <= before)
+    assert litter(tmp_path) <= before
 
 
 @asynccontextmanager
