@@ -11,6 +11,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from pydantic import ValidationError
+
 from forebay_cache.catalog.files import CatalogFiles
 from forebay_cache.catalog.sources import Mapping
 from forebay_cache.catalog.sync import reason, run_sync
@@ -18,7 +20,7 @@ from forebay_cache.contract.admin import SyncReport
 from forebay_cache.contract.config import Source
 from forebay_cache.main.origins import make_origin
 from forebay_cache.member.syncs import SyncJob
-from forebay_cache.model.errors import ForebayError
+from forebay_cache.model.errors import ConfigError, ForebayError
 from forebay_cache.model.ids import CommitId
 from forebay_cache.telemetry import configure_logging
 
@@ -32,7 +34,7 @@ async def run(_options: argparse.Namespace) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT, MEMORY_LIMIT))
     configure_logging("json", sys.stderr, logging.WARNING)
     os.nice(5)
-    job = SyncJob.model_validate_json(await asyncio.to_thread(sys.stdin.buffer.readline))
+    job = _job(await asyncio.to_thread(sys.stdin.buffer.readline))
     report = SyncReport(id=job.id, state="Running", parent=job.parent, started_ms=job.started_ms, phase="Listing")
     reported = [report]
 
@@ -46,6 +48,16 @@ async def run(_options: argparse.Namespace) -> None:
         update = {"state": "Failed", "reason": reason(exc), "message": str(exc) or type(exc).__name__}
         ended = reported[0].model_copy(update=update)
     _write(ended.model_copy(update={"finished_ms": int(time.time() * 1000)}))
+
+
+def _job(line: bytes) -> SyncJob:
+    """Raises ConfigError, without its input: that may hold credentials."""
+    try:
+        return SyncJob.model_validate_json(line)
+    except ValidationError as exc:
+        first = exc.errors(include_input=False)[0]
+        field = ".".join(map(str, first["loc"])) or "document"
+        raise ConfigError(f"standard input is no job of a sync: {field}: {first['msg']}") from None
 
 
 async def _synced(job: SyncJob, tell: Callable[[str, int], None], reported: list[SyncReport]) -> SyncReport:

@@ -213,9 +213,14 @@ def test_without_credentials_it_starts_and_says_what_is_missing(one: Member, sto
     one.serve(dataset)
     assert one.sync(dataset).state == "Succeeded"
     one.serve(bare.model_copy(update={"head": one.state.datasets[0].head}))
+    before = one.mark()
     found = one.get(f"/open/{NAMES[0]}")
     assert (found.status, found.code) == (424, "OriginAccessDenied")
     assert "check the credentials" in found.message
+    (record,) = one.told(before)
+    assert (record["event"], record["level"], record["code"]) == ("request refused", "warning", found.code)
+    assert one.answers("/readyz")
+    assert one.get("/open?list-type=2").status == 200
 
 
 def denied() -> Reply:
