@@ -110,6 +110,10 @@ class SyncConflict(ForebayError):
     retry = True
 
 
+class PrefetchConflict(ForebayError):
+    """Another prefetch of the same Dataset runs. A retry helps once it has ended or was stopped."""
+
+
 class AccessDenied(ForebayError):
     """The caller may not read this: unknown key, bad signature, no grant."""
 

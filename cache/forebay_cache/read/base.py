@@ -1,10 +1,11 @@
 """What serve and mount see of the read path."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from forebay_cache.catalog.base import Entry
+from forebay_cache.model.errors import ForebayError
 from forebay_cache.model.ids import Extent
 from forebay_cache.model.ranges import Span
 from forebay_cache.store.base import Lease
@@ -17,6 +18,27 @@ class Piece:
     fd: int
     offset: int
     length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Bytes [start, stop) of a chunk that could not be brought, and why."""
+
+    start: int
+    stop: int
+    error: ForebayError
+
+
+class Loader(Protocol):
+    """Brings bytes into the store for nobody in particular."""
+
+    def holds(self, span: Span) -> bool:
+        """Whether all of the span is in the store. Microseconds. Raises StoreError."""
+        ...
+
+    async def load(self, wanted: Sequence[Span]) -> Sequence[Lost]:
+        """Spans of one chunk, at least one. Raises StoreError, NotFound, CatalogCorrupt."""
+        ...
 
 
 class Reader(Protocol):

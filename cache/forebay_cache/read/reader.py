@@ -5,7 +5,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing, closing, suppress
 
@@ -16,7 +16,7 @@ from forebay_cache.model.ranges import Span, spans
 from forebay_cache.origin.base import Match, Origin
 from forebay_cache.read.ancestors import Ancestors
 from forebay_cache.read.background import Background
-from forebay_cache.read.base import Piece
+from forebay_cache.read.base import Lost, Piece
 from forebay_cache.read.counters import ReadCounters
 from forebay_cache.read.fetch import copy_body, open_body
 from forebay_cache.read.flight import Flight
@@ -40,7 +40,7 @@ REST_CHUNKS, REST_AT_ONCE = 3, 8
 
 
 class ChunkReader:
-    """Implements read.base.Reader. Bound to one event loop. `origin(identity)` raises NotFound for an origin that no
+    """Implements read.base.Reader and Loader. Bound to one event loop. `origin(identity)` raises NotFound for an origin that no
     Dataset names any more. `pool` runs the store's blocking calls."""
 
     def __init__(
@@ -115,6 +115,24 @@ class ChunkReader:
         head = await self._origin(parts.origin).head(part.key, Match(part.etag, part.version, part.size))
         self._catalog.record_headers(parts.segment, part.index, head.headers)
         return head.headers
+
+    def holds(self, span: Span) -> bool:
+        lease = self._store.lease(span.chunk, span.start, span.stop)
+        if lease:
+            lease.close()
+        return lease is not None
+
+    async def load(self, wanted: Sequence[Span]) -> Sequence[Lost]:
+        """A few requests at a time; evicts where needed."""
+        chunk = wanted[0].chunk
+        parts = self._catalog.parts(chunk.segment)
+        absent = (job for span in wanted for job in jobs(parts, chunk, span.start, span.stop))
+        rest, lost = iter(dict.fromkeys(absent)), list[Lost]()
+        length = chunk_length(parts.size, chunk.number)
+        async with self._flights.join(chunk, length) as flight, asyncio.TaskGroup() as lanes:
+            for _ in range(REST_AT_ONCE):
+                lanes.create_task(_load_each(rest, flight, lost))
+        return lost
 
     def refill(self, chunk: ChunkId) -> None:
         """Fetches a chunk in the background, where there is room. Raises NotFound, CatalogCorrupt."""
@@ -212,7 +230,7 @@ class ChunkReader:
 
     async def _fetch_whole(self, span: Span) -> None:
         """Read-ahead: into the store or not at all."""
-        if not self._holds(span):
+        if not self.holds(span):
             async with aclosing(self._by(self._flights, span)) as pieces:
                 async for _ in pieces:
                     pass
@@ -232,11 +250,13 @@ class ChunkReader:
             with suppress(ForebayError):  # counted where it happened; whoever reads this part will ask, and be told
                 await flight.bring(job)
 
-    def _holds(self, span: Span) -> bool:
-        lease = self._store.lease(span.chunk, span.start, span.stop)
-        if lease:
-            lease.close()
-        return lease is not None
+
+async def _load_each(rest: Iterator[Job], flight: Flight, lost: list[Lost]) -> None:
+    for job in rest:
+        try:
+            await flight.bring(job)
+        except ForebayError as exc:
+            lost.append(Lost(job.start, job.stop, exc))
 
 
 async def _timed(runs: AsyncGenerator[tuple[int, int], None], span: Span) -> AsyncGenerator[tuple[int, int], None]:
