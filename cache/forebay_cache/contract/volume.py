@@ -68,7 +68,7 @@ class CsiConfig(Document):
 
     node: str = ""
     """Name of the Kubernetes node; empty: the environment's NODE_NAME."""
-    kubelet_dir: str = "/var/lib/kubelet"
+    kubelet_dir: str = Field(default="/var/lib/kubelet", pattern=r"^/.")
     """The kubelet's root directory, the same path here as the kubelet sees it. The driver's socket is below plugins/ there, its
     registration in plugins_registry/."""
     agent_socket: str = "/run/forebay/agent.sock"

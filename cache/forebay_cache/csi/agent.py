@@ -33,9 +33,9 @@ class HttpAgent:
     def __init__(self, socket: str, timeout_s: float) -> None:
         self._socket = socket
         self._timeout_s = timeout_s
-        self._http = aiohttp.ClientSession(
-            connector=aiohttp.UnixConnector(socket, limit=64), timeout=aiohttp.ClientTimeout(total=timeout_s)
-        )
+        # a connection for each call: one that was kept would fail the first call after the agent's restart
+        connector = aiohttp.UnixConnector(socket, limit=64, force_close=True)
+        self._http = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=timeout_s))
 
     async def __aenter__(self) -> Self:
         return self

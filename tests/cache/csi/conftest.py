@@ -151,15 +151,11 @@ async def agent_socket(agent: FakeAgent, path: Path) -> AsyncIterator[None]:
 
 
 class Kubelet:
-    """Calls a driver as a kubelet does. `paths` are those it would use."""
+    """Calls a driver as a kubelet does: a connection for each call. `paths` are those it would use."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.paths = Paths(str(folder))
-        self._channel = grpc.aio.insecure_channel(f"unix:{self.paths.driver}")
-
-    async def close(self) -> None:
-        await self._channel.close(None)
 
     def staging(self, volume: str = "v") -> str:
         path = self.folder / "plugins/kubernetes.io/csi" / volume / "globalmount"
@@ -175,12 +171,13 @@ class Kubelet:
     async def call(
         self, service: str, method: str, request: Message, answer: type[Message], timeout_s: float = 10.0
     ) -> Any:
-        ask = self._channel.unary_unary(
-            f"/{service}/{method}",
-            request_serializer=lambda message: message.SerializeToString(),
-            response_deserializer=answer.FromString,
-        )
-        return await ask(request, timeout=timeout_s)
+        async with grpc.aio.insecure_channel(f"unix:{self.paths.driver}") as channel:
+            ask = channel.unary_unary(
+                f"/{service}/{method}",
+                request_serializer=lambda message: message.SerializeToString(),
+                response_deserializer=answer.FromString,
+            )
+            return await ask(request, timeout=timeout_s)
 
     async def node(self, method: str, timeout_s: float = 10.0, **fields: Any) -> Any:
         request, answer = getattr(csi, f"{method}Request"), getattr(csi, f"{method}Response")
@@ -262,11 +259,7 @@ async def house(
     agent, clock, asked = agent or FakeAgent(), Clock(), config(folder, **other)
     limits = Limits(asked.idle_s, wait_s, clock, boot_id)
     async with agent_socket(agent, folder / "agent.sock"), driver(asked, limits) as running:
-        kubelet = Kubelet(folder / "kubelet")
-        try:
-            yield House(running, agent, kubelet, clock)
-        finally:
-            await kubelet.close()
+        yield House(running, agent, Kubelet(folder / "kubelet"), clock)
 
 
 @pytest.fixture

@@ -42,6 +42,14 @@ async def test_its_refusals_keep_their_kind_and_words(folder: Path, kind: str) -
         assert type(caught.value).__name__ == kind
 
 
+async def test_an_agents_restart_costs_no_call(folder: Path) -> None:
+    fake, path = FakeAgent(), folder / "agent.sock"
+    async with HttpAgent(str(path), 5.0) as agent:
+        for _ in range(3):
+            async with agent_socket(fake, path):
+                await agent.unmount(UnmountRequest(target=str(folder / "mount"), for_pods=True))
+
+
 async def test_no_agent_a_slow_one_and_a_strange_one_are_told_apart(folder: Path) -> None:
     fake, path = FakeAgent(), folder / "agent.sock"
     async with HttpAgent(str(path), 0.1) as agent:
