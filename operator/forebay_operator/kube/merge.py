@@ -87,7 +87,7 @@ def owned(body: Mapping[str, Any]) -> Paths:
 def merged(live: Any, applied: Any, path: Path = ()) -> Any:
     """`live` with the leaves of `applied` set."""
     new, old = children(applied, path), children(live, path)
-    if new is None or old is None:
+    if new is None or old is None or isinstance(applied, Mapping) is not isinstance(live, Mapping):
         return live if applied == {} and old is not None else applied
     if isinstance(applied, Mapping):
         values = {

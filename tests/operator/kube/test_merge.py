@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from forebay_operator.kube import merge
@@ -32,6 +32,7 @@ def test_a_merge_with_itself_changes_nothing(body: dict[str, Any]) -> None:
 
 
 @given(bodies, bodies)
+@example({"finalizers": [{"name": "m"}]}, {"finalizers": {"a": None}})
 def test_a_merge_holds_every_leaf_applied(live: dict[str, Any], applied: dict[str, Any]) -> None:
     after = merge.leaves(merge.merged(live, applied))
     for path, value in merge.leaves(applied).items():
