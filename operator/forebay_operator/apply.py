@@ -43,6 +43,6 @@ async def _run(kube: Kube, action: Action) -> None:
         await kube.apply(stamped(action.manifest), manager=FIELD_MANAGER, force=True)
         return
     try:
-        await kube.delete(action.key, uid=action.uid)
+        await kube.delete(action.key, uid=action.uid, resource_version=action.resource_version or None)
     except KubeNotFound:
         return

@@ -27,9 +27,10 @@ CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
 SECRET = Kind("v1", "Secret", "secrets")
 SERVICE = Kind("v1", "Service", "services")
 POD = Kind("v1", "Pod", "pods")
+LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
 KINDS: Mapping[tuple[str, str], Kind] = {
     (kind.api_version, kind.kind): kind
-    for kind in (CACHE_CLUSTER, DATASET, STATEFUL_SET, CONFIG_MAP, SECRET, SERVICE, POD)
+    for kind in (CACHE_CLUSTER, DATASET, STATEFUL_SET, CONFIG_MAP, SECRET, SERVICE, POD, LEASE)
 }
 
 

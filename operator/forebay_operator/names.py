@@ -7,6 +7,7 @@ from forebay_operator.model import (
     CACHE_CLUSTER,
     CONFIG_MAP,
     DATASET,
+    FIELD_MANAGER,
     SECRET,
     SERVICE,
     STATEFUL_SET,
@@ -17,6 +18,8 @@ from forebay_operator.model import (
 )
 
 CLUSTER_LABEL = "forebay.dev/cluster"
+OURS: Mapping[str, str] = {"app.kubernetes.io/managed-by": "forebay"}
+"""Label of every object we make, and of the pods of our StatefulSets."""
 DIGEST = "forebay.dev/digest"
 SYNC_REQUEST = "forebay.dev/sync"
 """Annotation of a Dataset: a new value asks for a sync now."""
@@ -70,6 +73,12 @@ def of_cluster(namespace: str, cluster: str) -> frozenset[Key]:
     return frozenset(name(namespace, cluster) for name in made)
 
 
+def is_ours(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry of managedFields is what we applied."""
+    mine = (entry.get("manager"), entry.get("operation"), entry.get("subresource", ""))
+    return mine == (FIELD_MANAGER, "Apply", "")
+
+
 def is_controlled(one: Object, uid: str) -> bool:
     """Whether an object belongs to the owner with this UID. A name or a label does not make it ours."""
     references = one["metadata"].get("ownerReferences") or ()
@@ -80,7 +89,7 @@ def labels(cluster: str) -> dict[str, str]:
     return {
         "app.kubernetes.io/name": "forebay",
         "app.kubernetes.io/component": "member",
-        "app.kubernetes.io/managed-by": "forebay",
+        **OURS,
         CLUSTER_LABEL: cluster,
     }
 

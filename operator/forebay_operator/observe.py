@@ -10,11 +10,13 @@ from pydantic import ValidationError
 from forebay_cache.contract.admin import SyncReport
 from forebay_cache.contract.config import Credentials
 from forebay_operator import names, tls
+from forebay_operator.api import conditions as words
 from forebay_operator.api import v1alpha1 as api
 from forebay_operator.facts import DatasetFacts, Facts, MemberFacts, read_state
 from forebay_operator.kube.base import Kube
 from forebay_operator.members.base import Members
 from forebay_operator.model import (
+    CACHE_CLUSTER,
     CONFIG_MAP,
     DATASET,
     POD,
@@ -23,6 +25,7 @@ from forebay_operator.model import (
     STATEFUL_SET,
     BadManifest,
     Key,
+    Kind,
     KubeNotFound,
     MemberError,
     Object,
@@ -31,6 +34,12 @@ from forebay_operator.model import (
 )
 
 CHILD_KINDS = (SECRET, CONFIG_MAP, SERVICE, STATEFUL_SET)
+FOLLOWED: Mapping[Kind, Mapping[str, str]] = {
+    CACHE_CLUSTER: {},
+    DATASET: {},
+    **dict.fromkeys((*CHILD_KINDS, POD), names.OURS),
+}
+"""What a look needs in memory, by labels: Secrets of others are read by name, for nobody should have to let us list them."""
 log = logging.getLogger("forebay.observe")
 
 
@@ -39,11 +48,14 @@ async def observe(kube: Kube, members: Members, key: Key) -> Facts:
     cluster = await _get(kube, key)
     objects = [one for one in (await kube.list(DATASET, key.namespace)).items if _cluster_of(one) == key.name]
     models = {str(one["metadata"]["uid"]): _readable(one) for one in objects}
-    datasets = [await _dataset(kube, one, model) for one in objects if (model := models[one["metadata"]["uid"]])]
+    labelled = await _labelled(kube, key)
+    datasets = [
+        await _dataset(kube, one, model, labelled) for one in objects if (model := models[one["metadata"]["uid"]])
+    ]
     unreadable = frozenset(uid for uid, model in models.items() if model is None)
     if cluster is None:
         return Facts(key, None, None, datasets=datasets, unreadable=unreadable)
-    children, foreign = await _children(kube, key, cluster)
+    children, foreign = await _children(kube, key, cluster, labelled)
     operator = _tls(children, names.operator_tls(key.namespace, key.name))
     seen, syncs = await _members(kube, members, key, operator)
     return Facts(
@@ -77,14 +89,21 @@ def _readable(one: Object) -> api.Dataset | None:
         return None
 
 
-async def _children(kube: Kube, key: Key, cluster: Object) -> tuple[Mapping[Key, Object], frozenset[Key]]:
+Objects = Mapping[Key, Object]
+
+
+async def _labelled(kube: Kube, key: Key) -> Objects:
+    labels = {**names.OURS, names.CLUSTER_LABEL: key.name}
+    return {key_of(one): one for kind in CHILD_KINDS for one in (await kube.list(kind, key.namespace, labels)).items}
+
+
+async def _children(kube: Kube, key: Key, cluster: Object, labelled: Objects) -> tuple[Objects, frozenset[Key]]:
     """What belongs to the cluster, by reference; and what only has a name of ours. A label that somebody took away
     hides nothing: certificates made twice would lock members out."""
-    labels = {names.CLUSTER_LABEL: key.name}
-    found = {key_of(one): one for kind in CHILD_KINDS for one in (await kube.list(kind, key.namespace, labels)).items}
+    found = dict(labelled)
     expected = names.of_cluster(key.namespace, key.name)
     for name in expected - found.keys():
-        if one := await _get(kube, name):
+        if one := await _get(kube, name, live=True):
             found[name] = one
     ours = {name: one for name, one in found.items() if names.is_controlled(one, cluster["metadata"]["uid"])}
     return ours, frozenset(expected & (found.keys() - ours.keys()))
@@ -95,7 +114,7 @@ Syncs = Mapping[str, SyncReport]
 
 
 async def _members(kube: Kube, members: Members, key: Key, operator: Tls | None) -> tuple[Sequence[MemberFacts], Syncs]:
-    pods = (await kube.list(POD, key.namespace, {names.CLUSTER_LABEL: key.name})).items
+    pods = (await kube.list(POD, key.namespace, {**names.OURS, names.CLUSTER_LABEL: key.name})).items
     seen, syncs = [], dict[str, SyncReport]()
     for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"])):
         member, found = await _member(members, pod, operator)
@@ -137,10 +156,13 @@ def _waiting(status: Mapping[str, object]) -> str:
     return ""
 
 
-async def _dataset(kube: Kube, one: Object, model: api.Dataset) -> DatasetFacts:
+async def _dataset(kube: Kube, one: Object, model: api.Dataset, labelled: Objects) -> DatasetFacts:
     namespace = str(one["metadata"]["namespace"])
     credentials, missing = await _credentials(kube, namespace, model)
-    secret = await _get(kube, names.keys(namespace, model.metadata.name))
+    key = names.keys(namespace, model.metadata.name)
+    secret = labelled.get(key)
+    if secret is None and model.spec.s3.access == "Keys":
+        secret = await _get(kube, key, live=True)
     ours = secret if secret and names.is_controlled(secret, one["metadata"]["uid"]) else None
     return DatasetFacts(one, model, ours, secret is not ours, credentials, missing, None)
 
@@ -148,12 +170,14 @@ async def _dataset(kube: Kube, one: Object, model: api.Dataset) -> DatasetFacts:
 async def _credentials(
     kube: Kube, namespace: str, model: api.Dataset
 ) -> tuple[Mapping[str, Credentials], tuple[str, str] | None]:
+    """Of each source that names a Secret; read anew while something is wrong with them."""
     found: dict[str, Credentials] = {}
+    given = any((one.type, one.reason) == (words.CREDENTIALS_VALID, "Given") for one in model.status.conditions)
     for source in model.spec.sources:
         if source.credentials is None:
             continue
         name = source.credentials.secret_ref.name
-        secret = await _get(kube, Key(SECRET, namespace, name))
+        secret = await _get(kube, Key(SECRET, namespace, name), live=not given)
         if secret is None:
             return found, ("SecretMissing", f"source {source.name} needs Secret {namespace}/{name}: create it")
         try:
@@ -184,8 +208,8 @@ def _cluster_of(dataset: Object) -> str:
     return str(dataset.get("spec", {}).get("clusterRef", {}).get("name", ""))
 
 
-async def _get(kube: Kube, key: Key) -> Object | None:
+async def _get(kube: Kube, key: Key, *, live: bool = False) -> Object | None:
     try:
-        return await kube.get(key)
+        return await kube.get(key, live=live)
     except KubeNotFound:
         return None

@@ -6,7 +6,6 @@ from typing import Any
 
 from forebay_operator.model import (
     CONFIG_MAP,
-    FIELD_MANAGER,
     SECRET,
     SERVICE,
     STATEFUL_SET,
@@ -18,7 +17,7 @@ from forebay_operator.model import (
     Manifest,
     Object,
 )
-from forebay_operator.names import DIGEST
+from forebay_operator.names import DIGEST, is_ours
 
 ORDER: Sequence[Kind] = (SECRET, CONFIG_MAP, SERVICE, STATEFUL_SET)
 """What a pod needs comes before the pod."""
@@ -31,7 +30,7 @@ def plan(wanted: Sequence[Manifest], children: Mapping[Key, Object], kept: froze
     orphans = [key for key in children if key not in keys and key not in kept]
     return [
         *(Apply(manifest) for manifest in sorted(stale, key=lambda manifest: _rank(manifest.key))),
-        *(Delete(key, children[key]["metadata"]["uid"]) for key in sorted(orphans, key=_rank, reverse=True)),
+        *(_delete(key, children[key]["metadata"]) for key in sorted(orphans, key=_rank, reverse=True)),
     ]
 
 
@@ -66,8 +65,7 @@ def _is_named(item: Any, keys: Mapping[str, Any]) -> bool:
 def applied_fields(live: Object) -> Mapping[str, Any] | None:
     """FieldsV1 of what we applied and nobody else changed since; None: nothing is."""
     for entry in live["metadata"].get("managedFields") or ():
-        mine = (entry.get("manager"), entry.get("operation"), entry.get("subresource", ""))
-        if mine == (FIELD_MANAGER, "Apply", ""):
+        if is_ours(entry):
             fields: Mapping[str, Any] = entry["fieldsV1"]
             return fields or None
     return None
@@ -77,6 +75,10 @@ def _apart(body: Object) -> Object:
     """A body without what names the object: nobody owns that."""
     metadata = {name: value for name, value in body["metadata"].items() if name not in ("name", "namespace")}
     return {**{name: value for name, value in body.items() if name not in ("apiVersion", "kind")}, "metadata": metadata}
+
+
+def _delete(key: Key, metadata: Mapping[str, Any]) -> Delete:
+    return Delete(key, metadata["uid"], metadata.get("resourceVersion", ""))
 
 
 def _rank(key: Key) -> tuple[int, Key]:

@@ -54,6 +54,12 @@ def labelled(obj: Body, **labels: str) -> Body:
     return {**obj, "metadata": {**obj["metadata"], "labels": labels}}
 
 
+def plain(obj: Any) -> Body:
+    """Without who manages what: a cache leaves out what others manage."""
+    metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+    return {**obj, "metadata": metadata}
+
+
 def condition(kind: str, *, status: str = "True", reason: str = "Because") -> Body:
     return {
         "type": kind,

@@ -17,22 +17,39 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    type: Literal["ADDED", "MODIFIED", "DELETED"]
+    """BOOKMARK, only where it was asked for: the watch lives, and has told everything up to its object's version."""
+
+    type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
     object: Object
 
 
 class Kube(Protocol):
     """Errors are those of `model`: KubeNotFound, KubeConflict, KubeExists, KubeInvalid, KubeForbidden, KubeExpired,
-    KubeUnavailable. Every call has a deadline of its own. Objects that come back belong to the caller."""
+    KubeUnavailable. Every call has a deadline of its own. What a write returns belongs to the caller; what a read returns
+    may be shared with others: never change it."""
 
-    async def get(self, key: Key) -> Object: ...
+    async def get(self, key: Key, *, live: bool = False) -> Object:
+        """`live`: from the API server itself, not from a cache in between."""
+        ...
 
     async def list(self, kind: Kind, namespace: str | None = None, labels: Mapping[str, str] | None = None) -> Listing:
         """`labels`: all must be equal. `namespace` None: all namespaces."""
         ...
 
-    def watch(self, kind: Kind, resource_version: str, namespace: str | None = None) -> AsyncIterator[Event]:
-        """Events after `resource_version`, until closed or KubeExpired; a dropped connection is resumed inside."""
+    def watch(
+        self,
+        kind: Kind,
+        resource_version: str,
+        namespace: str | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        bookmarks: bool = False,
+    ) -> AsyncIterator[Event]:
+        """Events after `resource_version`, until closed or KubeExpired; a dropped connection is resumed inside.
+
+        `labels`: an object that comes to have them is ADDED, one that no longer has them DELETED (as it last was with
+        them). `bookmarks`: also a BOOKMARK when it begins and every minute or two, so that silence means it is dead.
+        """
         ...
 
     async def apply(self, body: Object, *, manager: str, force: bool = False) -> Object:

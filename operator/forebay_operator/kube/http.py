@@ -56,6 +56,8 @@ PAGE = 500
 LINE_LIMIT = 16 << 20
 WATCH_S = 290
 """A watch is asked for again after this long, so that load spreads over API servers."""
+WATCH: Mapping[str, str] = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH_S)}
+BEGIN = "BEGIN"
 SILENCE_S = 90
 """The server sends a bookmark each minute; a connection silent for longer is dead."""
 LONGEST_PAUSE_S = 10.0
@@ -103,13 +105,11 @@ class HttpKube:
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._closed = False
 
-    async def get(self, key: Key) -> Object:
+    async def get(self, key: Key, *, live: bool = False) -> Object:
         return await self._call(Request("GET", path_of(key.kind, key.namespace, key.name), {}))
 
     async def list(self, kind: Kind, namespace: str | None = None, labels: Mapping[str, str] | None = None) -> Listing:
-        query = {"limit": str(PAGE)}
-        if labels:
-            query["labelSelector"] = ",".join(f"{name}={value}" for name, value in labels.items())
+        query = {"limit": str(PAGE), **selector(labels)}
         items: list[Object] = []
         while True:
             page = await self._call(Request("GET", path_of(kind, namespace), query))
@@ -120,15 +120,26 @@ class HttpKube:
                 return Listing(items, page["metadata"]["resourceVersion"])
             query = {**query, "continue": more}
 
-    async def watch(self, kind: Kind, resource_version: str, namespace: str | None = None) -> AsyncIterator[Event]:
+    async def watch(
+        self,
+        kind: Kind,
+        resource_version: str,
+        namespace: str | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        bookmarks: bool = False,
+    ) -> AsyncIterator[Event]:
         seen, failures = resource_version, 0
         while not self._closed:
+            query = {**WATCH, **selector(labels), "resourceVersion": seen}
             with suppress(KubeUnavailable):
-                async with aclosing(self._events(kind, seen, namespace)) as events:
+                async with aclosing(self._events(Request("GET", path_of(kind, namespace), query))) as events:
                     async for event in events:
-                        seen, failures = event["object"]["metadata"]["resourceVersion"], 0
-                        if event["type"] != "BOOKMARK":
-                            yield Event(event["type"], event["object"])
+                        seen = event["object"]["metadata"]["resourceVersion"]
+                        failures = failures if event["type"] == BEGIN else 0
+                        mark = event["type"] in (BEGIN, "BOOKMARK")
+                        if bookmarks or not mark:
+                            yield Event("BOOKMARK" if mark else event["type"], event["object"])
             failures += 1
             await asyncio.sleep(pause_s(failures))
 
@@ -190,10 +201,8 @@ class HttpKube:
         response: aiohttp.ClientResponse = reply.response
         return response
 
-    async def _events(self, kind: Kind, seen: str, namespace: str | None) -> AsyncGenerator[dict[str, Any], None]:
-        """What one connection brings, bookmarks too; trouble on the way is KubeUnavailable."""
-        query = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH_S), "resourceVersion": seen}
-        request = Request("GET", path_of(kind, namespace), query)
+    async def _events(self, request: Request) -> AsyncGenerator[dict[str, Any], None]:
+        """What one connection brings, bookmarks too, after a BEGIN; trouble on the way is KubeUnavailable."""
         try:
             response = await self._send(
                 request, aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=SILENCE_S)
@@ -201,6 +210,7 @@ class HttpKube:
             async with response, aclosing(lines_of(response)) as lines:
                 if response.status != 200:
                     answer(response.status, await response.read())
+                yield {"type": BEGIN, "object": {"metadata": {"resourceVersion": request.query["resourceVersion"]}}}
                 async for line in lines:
                     event = json.loads(line)
                     if event["type"] == "ERROR":
@@ -225,6 +235,11 @@ def path_of(kind: Kind, namespace: str | None, name: str = "") -> str:
     root = f"/apis/{kind.api_version}" if "/" in kind.api_version else f"/api/{kind.api_version}"
     inside = f"/namespaces/{quote(namespace, safe='')}" if kind.namespaced and namespace is not None else ""
     return f"{root}{inside}/{kind.plural}" + (f"/{quote(name, safe='')}" if name else "")
+
+
+def selector(labels: Mapping[str, str] | None) -> dict[str, str]:
+    """As a query."""
+    return {"labelSelector": ",".join(f"{name}={value}" for name, value in labels.items())} if labels else {}
 
 
 def answer(status: int, text: bytes) -> dict[str, Any]:

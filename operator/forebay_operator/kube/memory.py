@@ -17,6 +17,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -46,6 +47,7 @@ from forebay_operator.model import (
 
 WITH_STATUS = frozenset({CACHE_CLUSTER, DATASET, STATEFUL_SET, SERVICE, POD})
 WITH_GENERATION = frozenset({CACHE_CLUSTER, DATASET, STATEFUL_SET, POD})
+BOOKMARK_S = 60.0
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 Body = dict[str, Any]
@@ -84,12 +86,12 @@ class MemoryKube:
         self._now, self._durable, self.fault = now, durable, fault
         self._version, objects = durable.load() if durable else (0, [])
         self._objects: dict[Key, Body] = {key_of(obj): obj for obj in objects}
-        self._events: deque[tuple[int, Event]] = deque(maxlen=history)
+        self._changes: deque[Change] = deque(maxlen=history)
         self._forgotten = self._version
         self._changed = asyncio.Event()
         self._closed = False
 
-    async def get(self, key: Key) -> Object:
+    async def get(self, key: Key, *, live: bool = False) -> Object:
         self._enter("get", key)
         return copy.deepcopy(self._stored(key))
 
@@ -102,18 +104,27 @@ class MemoryKube:
         ]
         return Listing(found, str(self._version))
 
-    async def watch(self, kind: Kind, resource_version: str, namespace: str | None = None) -> AsyncIterator[Event]:
+    async def watch(
+        self,
+        kind: Kind,
+        resource_version: str,
+        namespace: str | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        bookmarks: bool = False,
+    ) -> AsyncIterator[Event]:
         self._enter("watch", Key(kind, namespace or "", ""))
-        seen = int(resource_version)
+        seen, quiet = int(resource_version), True
         while not self._closed:
             changed = self._changed
-            for version, event in self._since(seen):
-                seen = version
-                key = key_of(event.object)
-                if key.kind == kind and namespace in (None, key.namespace):
+            for change in self._since(seen):
+                seen = change.version
+                event = change.seen_through(labels or {})
+                if event and change.key.kind == kind and namespace in (None, change.key.namespace):
                     yield Event(event.type, copy.deepcopy(event.object))
-            if changed is self._changed:
-                await changed.wait()
+            if bookmarks and quiet:
+                yield Event("BOOKMARK", bookmark(kind, seen))
+            quiet = not await set_within(changed, BOOKMARK_S)
 
     async def apply(self, body: Object, *, manager: str, force: bool = False) -> Object:
         key = named(body)
@@ -232,9 +243,9 @@ class MemoryKube:
         if self._durable:
             self._durable.record(version, key, obj)
         self._version = version
-        event = Event("MODIFIED" if key in self._objects else "ADDED", obj)
+        change = Change(version, key, self._objects.get(key), obj)
         self._objects[key] = obj
-        self._publish(event)
+        self._publish(change)
         return obj
 
     def _remove(self, key: Key, live: Body) -> None:
@@ -243,13 +254,12 @@ class MemoryKube:
             self._durable.record(version, key, None)
         self._version = version
         del self._objects[key]
-        last = {**live, "metadata": {**live["metadata"], "resourceVersion": str(version)}}
-        self._publish(Event("DELETED", last))
+        self._publish(Change(version, key, live, None))
 
-    def _publish(self, event: Event) -> None:
-        if len(self._events) == self._events.maxlen:
-            self._forgotten = self._events[0][0]
-        self._events.append((self._version, event))
+    def _publish(self, change: "Change") -> None:
+        if len(self._changes) == self._changes.maxlen:
+            self._forgotten = self._changes[0].version
+        self._changes.append(change)
         self._wake()
 
     def _wake(self) -> None:
@@ -259,14 +269,47 @@ class MemoryKube:
     def _since(self, version: int) -> "Changes":
         if version < self._forgotten or version > self._version:
             raise KubeExpired(f"version {version} is not between {self._forgotten} and {self._version}: list again")
-        return [entry for entry in self._events if entry[0] > version]
+        return [change for change in self._changes if change.version > version]
 
     def _time(self) -> str:
         return datetime.fromtimestamp(int(self._now()), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One write: the object before and after it."""
+
+    version: int
+    key: Key
+    before: Body | None
+    after: Body | None
+
+    def seen_through(self, labels: Mapping[str, str]) -> Event | None:
+        """What a watch of objects with `labels` makes of it."""
+        was, now = (one if one and has_labels(one, labels) else None for one in (self.before, self.after))
+        if now:
+            return Event("MODIFIED" if was else "ADDED", now)
+        return (
+            Event("DELETED", {**was, "metadata": {**was["metadata"], "resourceVersion": str(self.version)}})
+            if was
+            else None
+        )
+
+
+def bookmark(kind: Kind, version: int) -> Object:
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"resourceVersion": str(version)}}
+
+
+async def set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False
+
+
 Bodies = list[Body]
-Changes = list[tuple[int, Event]]
+Changes = list[Change]
 Manager = tuple[str, str, str]
 """Name, operation (Apply or Update) and subresource."""
 Managers = dict[Manager, merge.Paths]

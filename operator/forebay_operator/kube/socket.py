@@ -88,7 +88,8 @@ async def answer_watch(
     """Until the watch fails, or the caller hangs up: nothing more is read from it, so the end of input is its going."""
 
     async def pump() -> None:
-        async for event in kube.watch(kind_of(request), request["resource_version"], request["namespace"]):
+        how = {name: request[name] for name in ("labels", "bookmarks")}
+        async for event in kube.watch(kind_of(request), request["resource_version"], request["namespace"], **how):
             await send(writer, {"event": event.type, "object": event.object})
 
     pumping, gone = asyncio.create_task(pump()), asyncio.create_task(reader.read(1))
@@ -108,7 +109,7 @@ async def send(writer: asyncio.StreamWriter, message: Mapping[str, Any]) -> None
 
 
 async def call_get(kube: Kube, request: Request) -> object:
-    return await kube.get(key_of_request(request))
+    return await kube.get(key_of_request(request), live=request["live"])
 
 
 async def call_list(kube: Kube, request: Request) -> object:
@@ -161,18 +162,27 @@ class SocketKube:
         self._open: set[asyncio.StreamWriter] = set()
         self._closed = False
 
-    async def get(self, key: Key) -> Object:
-        result: Object = await self._call("get", **key_fields(key))
+    async def get(self, key: Key, *, live: bool = False) -> Object:
+        result: Object = await self._call("get", live=live, **key_fields(key))
         return result
 
     async def list(self, kind: Kind, namespace: str | None = None, labels: Mapping[str, str] | None = None) -> Listing:
         result = await self._call("list", kind=kind_field(kind), namespace=namespace, labels=labels)
         return Listing(result["items"], result["resource_version"])
 
-    async def watch(self, kind: Kind, resource_version: str, namespace: str | None = None) -> AsyncIterator[Event]:
+    async def watch(
+        self,
+        kind: Kind,
+        resource_version: str,
+        namespace: str | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        bookmarks: bool = False,
+    ) -> AsyncIterator[Event]:
+        what = {"kind": kind_field(kind), "namespace": namespace, "labels": labels, "bookmarks": bookmarks}
         while not self._closed:
-            request = {"kind": kind_field(kind), "namespace": namespace, "resource_version": resource_version}
-            async with self._connection({"call": "watch", **request}) as reader:
+            request = {"call": "watch", **what, "resource_version": resource_version}
+            async with self._connection(request) as reader:
                 while answer := await self._line(reader):
                     resource_version = answer["object"]["metadata"]["resourceVersion"]
                     yield Event(answer["event"], answer["object"])

@@ -29,6 +29,8 @@ from forebay_operator.reconcile.push import serving
 from forebay_operator.reconcile.write import rfc3339, write_status
 from forebay_operator.status import Moment, dataset_status
 
+MISSING_S = 5.0
+"""No event tells that a Secret of somebody else came."""
 log = logging.getLogger("forebay.dataset")
 
 
@@ -54,7 +56,11 @@ class DatasetLook:
             dataset = replace(dataset, sync=started or dataset.sync)
         answered = asked if attempts.requested == asked else ""
         wrote = await self._write(facts, dataset, step, answered, taken=taken)
-        return attempts, 0.0 if isinstance(step, Adopt) or not wrote else _wait(step, dataset, blocked=blocked)
+        if isinstance(step, Adopt) or not wrote:
+            return attempts, 0.0
+        if dataset.missing is not None:
+            return attempts, MISSING_S
+        return attempts, _wait(step, dataset, blocked=blocked)
 
     async def _follow_keys(self, facts: Facts, dataset: DatasetFacts) -> None:
         """Bucket and endpoint follow the specs; the keys stay."""

@@ -1,36 +1,31 @@
-"""The operator's loop: watches wake clusters, one look at a time each, failures back off, nothing blocks the others."""
+"""The operator's loop: changes wake clusters, one look at a time each, failures back off, nothing blocks the others."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from forebay_operator.kube.base import Kube
+from forebay_operator.kube.base import Event, Kube
+from forebay_operator.kube.cache import CachedKube
 from forebay_operator.members.base import Members
 from forebay_operator.model import (
     CACHE_CLUSTER,
-    CONFIG_MAP,
     DATASET,
-    POD,
-    SECRET,
-    SERVICE,
-    STATEFUL_SET,
     Key,
-    Kind,
-    KubeExpired,
     Object,
     OperatorError,
+    key_of,
 )
 from forebay_operator.names import CLUSTER_LABEL
+from forebay_operator.observe import FOLLOWED
 from forebay_operator.reconcile.cluster import Reconciler
 from forebay_operator.reconcile.queue import WakeQueue
 
 PRIMARIES = (CACHE_CLUSTER, DATASET)
-WATCHED: Sequence[Kind] = (*PRIMARIES, STATEFUL_SET, CONFIG_MAP, SECRET, SERVICE, POD)
 WORKERS = 4
 """Clusters looked at at once: one that waits for its members delays no other."""
 LOOK_DEADLINE_S = 60.0
-REWATCH_S = 1.0
+SILENT_MOST_S = 300.0
 log = logging.getLogger("forebay.reconcile")
 
 
@@ -53,21 +48,27 @@ class Operator:
         monotonic: Callable[[], float],
         random: Callable[[], float],
     ) -> None:
-        self._kube = kube
-        self._reconciler = Reconciler(kube, members, now)
+        self._kube = CachedKube(kube, FOLLOWED, monotonic)
+        self._kube.listen(self._seen)
+        self._reconciler = Reconciler(self._kube, members, now)
         self._queue = WakeQueue(monotonic, random)
         self._known: dict[Key, Known] = {}
 
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for kind in WATCHED:
-                group.create_task(self._feed(kind))
+            group.create_task(self._kube.run())
             for _ in range(WORKERS):
                 group.create_task(self._work())
 
     def wake(self, key: Key) -> None:
         self._queue.wake(key)
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds without a sign of life, of the watch or of the looks that lacks one longest. Healthy is less than
+        SILENT_MOST_S: what is over it will not come back by itself."""
+        return max(self._kube.silent_s, self._queue.overdue_s)
 
     async def _work(self) -> None:
         while True:
@@ -93,40 +94,13 @@ class Operator:
             if wait is not None:
                 self._queue.wake(key, wait)
 
-    async def _feed(self, kind: Kind) -> None:
-        """Lists, then follows; an expired or broken watch begins anew."""
-        while True:
-            try:
-                listing = await self._kube.list(kind)
-                self._listed(kind, listing.items)
-                async for event in self._kube.watch(kind, listing.resource_version):
-                    self._seen(kind, event.object, gone=event.type == "DELETED")
-            except KubeExpired:
-                continue
-            except OperatorError as exc:
-                log.warning("watch failed", extra={"kind": kind.kind, "reason": str(exc)})
-            await asyncio.sleep(REWATCH_S)
-
-    def _listed(self, kind: Kind, items: Sequence[Object]) -> None:
-        """What went while nobody watched is missing here."""
-        there = {_key(kind, one) for one in items}
-        for key in [key for key in self._known if key.kind == kind and key not in there]:
-            self.wake(self._known.pop(key).cluster)
-        for one in items:
-            self._seen(kind, one, gone=False)
-
-    def _seen(self, kind: Kind, one: Object, *, gone: bool) -> None:
-        key = _key(kind, one)
-        if kind in PRIMARIES:
+    def _seen(self, event: Event) -> None:
+        one, gone = event.object, event.type == "DELETED"
+        key = key_of(one)
+        if key.kind in PRIMARIES:
             self._primary(key, one, gone=gone)
-            return
-        cluster = (one["metadata"].get("labels") or {}).get(CLUSTER_LABEL)
-        if cluster:
+        elif cluster := (one["metadata"].get("labels") or {}).get(CLUSTER_LABEL):
             self.wake(Key(CACHE_CLUSTER, key.namespace, cluster))
-        elif kind == SECRET:  # it may hold an origin's keys
-            for known in {known.cluster for known in self._known.values()}:
-                if known.namespace == key.namespace:
-                    self.wake(known)
 
     def _primary(self, key: Key, one: Object, *, gone: bool) -> None:
         """A change that is only status does not wake: most such changes are our own."""
@@ -136,10 +110,6 @@ class Operator:
             self._known[key] = now
         if gone or before != now:
             self.wake(now.cluster)
-
-
-def _key(kind: Kind, one: Object) -> Key:
-    return Key(kind, one["metadata"].get("namespace", ""), one["metadata"]["name"])
 
 
 def _known(key: Key, one: Object) -> Known:

@@ -39,6 +39,12 @@ class WakeQueue:
     def succeeded(self, key: Key) -> None:
         self._failures.pop(key, None)
 
+    @property
+    def overdue_s(self) -> float:
+        """How long the name has been due that was due first and that nobody took."""
+        waiting = [due for key, due in self._due.items() if key not in self._busy]
+        return max(0.0, self._now() - min(waiting, default=self._now()))
+
     async def next(self) -> Key:
         """A name that is due and that nobody works on; waits for one. Call `done` with it."""
         while True:

@@ -314,7 +314,7 @@ async def test_a_sync_that_cannot_start_is_not_tried_every_second(world: World) 
     await world.pod()
     await world.dataset(sources=[source])
     await world.settle()
-    assert await world.look() == 30.0
+    assert await world.look() == 5.0, "no event tells that somebody made a Secret"
     await world.dataset()
     world.member.refuses = "the catalog's disk is full"
     await world.look(5)
