@@ -48,7 +48,7 @@ class Datasets:
     snapshot: Snapshot
     catalog: CatalogFiles
 
-    def commit(self, commit: CommitId) -> Commit:
+    async def commit(self, commit: CommitId) -> Commit:
         return self.catalog.commit(commit)
 
 

@@ -59,6 +59,8 @@ class Ancestry:
         if magic != MAGIC or seal != hashlib.sha256(view[_HEADER.size :]).digest():
             raise CatalogCorrupt(f"the ancestors of segment {segment.hex()} do not match their own checksum")
         ends = _HEADER.size + 32 * count
+        if len(data) != ends + 4 * self._parts + _PLACE.size * places:  # the seal leaves the header out
+            raise CatalogCorrupt(f"the ancestors of segment {segment.hex()} are not as many as their header says")
         self.segments = [SegmentId(data[at : at + 32]) for at in range(_HEADER.size, ends, 32)]
         self._at = ends + 4 * self._parts
         self._ends = view[ends : self._at].cast("I")

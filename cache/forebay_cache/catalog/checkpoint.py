@@ -121,7 +121,10 @@ class FileCheckpoint:
     def plan(self, source: int) -> Sequence[Range] | None:
         try:
             with open(os.path.join(self._path, f"{source}.plan"), "rb") as file:
-                found = json.load(file)
+                body, _, seal = file.read().partition(b"\n")
+            if seal != _seal(body):
+                return None  # a bound that is another would hide keys
+            found = json.loads(body)
             ranges = [Range(bytes.fromhex(after), bytes.fromhex(last)) for after, last in found["ranges"]]
             return ranges if self._now_ms - found["made_ms"] <= STALE_MS else None
         except (OSError, ValueError, KeyError, TypeError):
@@ -135,8 +138,9 @@ class FileCheckpoint:
                     os.unlink(old.path)  # pages by another plan
         with disk("keeping the checkpoint"):
             aside = os.path.join(self._path, f"{source}.new")
-            with open(aside, "w", encoding="ascii") as file:
-                json.dump(body, file)
+            with open(aside, "wb") as file:
+                data = json.dumps(body).encode()
+                file.write(data + b"\n" + _seal(data))
             os.replace(aside, os.path.join(self._path, f"{source}.plan"))
 
     def spool(self, source: int, number: int) -> Spool:
@@ -189,15 +193,20 @@ class FileSpool:
 
     def _frame(self) -> _Rows | None:
         """The next frame's content; None where none is whole."""
-        head = self._file.read(_FRAME.size)
-        if len(head) < _FRAME.size:
-            return None
-        length, crc = _FRAME.unpack(head)
-        data = self._file.read(length) if length <= _FRAME_LIMIT else b""
+        try:
+            head = self._file.read(_FRAME.size)
+            length, crc = _FRAME.unpack(head) if len(head) == _FRAME.size else (0, 0)
+            data = self._file.read(length) if length <= _FRAME_LIMIT else b""
+        except OSError:
+            return None  # a bad sector: the rest is listed again
         if len(data) < length or zlib.crc32(data) != crc or not data:
             return None
         content: _Rows = marshal.loads(data)  # noqa: S302  our own bytes
         return content
+
+
+def _seal(data: bytes) -> bytes:
+    return hashlib.sha256(data).hexdigest().encode()
 
 
 def _sweep(root: str, now_ms: int) -> None:

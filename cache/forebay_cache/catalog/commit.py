@@ -47,6 +47,8 @@ class Record:
     image_bytes: int = 0
     unmountable: int = 0
     unmountable_first: tuple[str, ...] = ()
+    image_sha256: str = ""
+    """Of the image's bytes; "" in a record of an older version."""
 
     @property
     def id(self) -> CommitId:

@@ -79,16 +79,19 @@ def decode(data: bytes) -> Sequence[Device]:
     """Raises CatalogCorrupt."""
     try:
         magic, count, name, seal = _HEADER.unpack_from(data)
-    except struct.error as exc:
-        raise CatalogCorrupt("a device table is cut short") from exc
+        heads = [_DEVICE.unpack_from(data, _HEADER.size + _DEVICE.size * number) for number in range(min(count, MOST))]
+        commit = CommitId(name.decode("ascii"))
+    except (struct.error, UnicodeDecodeError) as exc:
+        raise CatalogCorrupt("a device table is cut short, or its header damaged") from exc
     if magic != MAGIC or seal != hashlib.sha256(memoryview(data)[_HEADER.size :]).digest():
         raise CatalogCorrupt("not a device table, or not a whole one")
-    heads = [_DEVICE.unpack_from(data, _HEADER.size + _DEVICE.size * number) for number in range(count)]
     at, devices = _HEADER.size + _DEVICE.size * count, []
+    if len(data) != at + _PLACED.size * sum(segments for _, segments in heads):  # the seal leaves the header out
+        raise CatalogCorrupt(f"a device table's header counts {count} devices, which is not what follows")
     for number, (size, segments) in enumerate(heads):
         rows = _PLACED.iter_unpack(data[at : at + _PLACED.size * segments])
         placed = tuple(Placed(SegmentId(segment), offset, length) for segment, offset, length in rows)
-        devices.append(Device(number, size, identity(CommitId(name.decode()), number), placed))
+        devices.append(Device(number, size, identity(commit, number), placed))
         at += _PLACED.size * segments
     return devices
 

@@ -1,35 +1,36 @@
 """Catalog files on disk: immutable, named by their content. `CatalogWriter` writes them, `garbage` deletes them.
 
 commits/<commit>.json   leaves/<sha>   parts/<xx>/<segment>   images/<commit>.erofs   devices/<commit>
-ancestors/<xx>/<segment>   headers/<xx>/<segment>.{sets,index}   checkpoints/<sources>/    tmp/<writer>/    lock
+ancestors/<xx>/<segment>   headers/<xx>/<segment>.{sets,index}   checkpoints/<sources>/   quarantine/   tmp/<writer>/   lock
 """
 
-import hashlib
-import mmap
 import os
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from forebay_cache.catalog import commit as commits
+from forebay_cache.catalog import devices
 from forebay_cache.catalog.ancestors import Ancestry
-from forebay_cache.catalog.base import Ancestor
+from forebay_cache.catalog.base import Ancestor, Device
 from forebay_cache.catalog.edge import Hook, disk, passed
 from forebay_cache.catalog.headers import HeaderRecords
 from forebay_cache.catalog.leaf import Leaf
 from forebay_cache.catalog.parts import PartsTable
+from forebay_cache.catalog.verified import VerifiedFiles
 from forebay_cache.catalog.writer import CatalogWriter
 from forebay_cache.contract.admin import CommitReport
-from forebay_cache.model.errors import CatalogCorrupt, NotFound
+from forebay_cache.model.errors import CatalogCorrupt, NotFound, StoreFailed
 from forebay_cache.model.ids import CommitId, SegmentId
 
 K = TypeVar("K")
 T = TypeVar("T")
-FOLDERS = ("commits", "leaves", "parts", "ancestors", "images", "devices", "headers", "checkpoints", "tmp")
-SMALL = 4096
-"""Files up to this size are read, not mapped: a map costs a descriptor."""
+FOLDERS = (
+    "commits", "leaves", "parts", "ancestors", "images", "devices", "headers", "checkpoints", "quarantine", "tmp",
+)  # fmt: skip
 OPEN_SMALL = 16384
 OPEN_MAPPED = 256
 """Parts tables."""
@@ -38,7 +39,6 @@ OPEN_ANCESTRIES = 256
 UNMERGED_LIMIT = 1 << 16
 """Segments that are known to have no ancestors."""
 OPEN_COMMITS = 16
-VERIFIED_LIMIT = 1 << 20
 
 
 class CatalogFiles:
@@ -47,9 +47,11 @@ class CatalogFiles:
     def __init__(self, root: str, at: Hook = passed) -> None:
         self.root = root
         self._at = at
-        with disk("opening the catalog"):
+        with disk(f"opening {root}"):
             for folder in FOLDERS:
                 os.makedirs(os.path.join(root, folder), mode=0o700, exist_ok=True)
+        self._verified = VerifiedFiles(root)
+        self.quarantine = self._verified.quarantine
         self._lock = threading.Lock()
         self._small: dict[SegmentId, PartsTable] = {}
         self._mapped: dict[SegmentId, PartsTable] = {}
@@ -58,7 +60,6 @@ class CatalogFiles:
         self._unmerged: dict[SegmentId, None] = {}
         self._commits: dict[CommitId, commits.LeafCommit] = {}
         self._leaves: WeakValueDictionary[str, Leaf] = WeakValueDictionary()
-        self._verified: set[str] = set()
 
     def commit(self, commit: CommitId) -> commits.LeafCommit:
         return self._commits.get(commit) or self._keep(
@@ -70,7 +71,7 @@ class CatalogFiles:
         if found:
             return found
         name = segment.hex()
-        data = self._load("parts", name[:2], name)
+        data = self._verified.load("parts", name[:2], name)
         table = PartsTable(segment, data)
         if isinstance(data, bytes):
             return self._keep(self._small, segment, table, OPEN_SMALL)
@@ -88,19 +89,31 @@ class CatalogFiles:
     def ancestry(self, segment: SegmentId) -> Ancestry | None:
         """None of a segment that was not merged, or of which it cannot be read: then the origin is asked, as ever."""
         name = segment.hex()
+        names = ("ancestors", name[:2], name)
         try:
-            return Ancestry(segment, _read(self.path("ancestors", name[:2], name)))
-        except (OSError, CatalogCorrupt):
+            self._verified.sealed(partial(Ancestry, segment), *names)
+            return Ancestry(segment, self._verified.again(*names))
+        except (NotFound, CatalogCorrupt, StoreFailed):
             return None
 
     def report(self, commit: CommitId) -> CommitReport:
         return self.record(commit).report()
 
     def image_path(self, commit: CommitId) -> str:
-        return self._present(self.path("images", f"{commit}.erofs"), f"image of commit {commit}")
+        """Blocking, the first time: reads the image."""
+        record = self.record(commit)
+        return self._verified.path(record.image_sha256, record.image_bytes, "images", f"{commit}.erofs")
 
     def devices_path(self, commit: CommitId) -> str:
-        return self._present(self.path("devices", commit), f"device table of commit {commit}")
+        self.device_table(commit)
+        return self.path("devices", commit)
+
+    def device_table(self, commit: CommitId) -> Sequence[Device]:
+        """Raises NotFound, CatalogCorrupt."""
+        found = self._verified.sealed(devices.decode, "devices", commit)
+        if not found or found[0].identity != devices.identity(commit, 0):
+            raise self._verified.damaged("devices", commit)
+        return found
 
     def headers(self, segment: SegmentId, part: int) -> Mapping[str, str] | None:
         for one in (Ancestor(segment, part, 0), *self.ancestors(segment, part)):
@@ -123,43 +136,40 @@ class CatalogFiles:
     def path(self, *names: str) -> str:
         return os.path.join(self.root, *names)
 
+    def commit_ids(self) -> Sequence[CommitId]:
+        """Every commit of which there is a record, or a device table or an image at least."""
+        names = (name for folder in ("commits", "devices", "images") for name in os.listdir(self.path(folder)))
+        return sorted({CommitId(name.partition(".")[0]) for name in names})
+
     def record(self, commit: CommitId) -> commits.Record:
         """Raises NotFound, CatalogCorrupt."""
-        try:
-            with open(self.path("commits", f"{commit}.json"), "rb") as file:
-                return commits.decode(commit, file.read())
-        except FileNotFoundError as exc:
-            raise NotFound(f"commit {commit} is not in this member's catalog") from exc
+        return self._verified.sealed(partial(commits.decode, commit), "commits", f"{commit}.json")
 
     def leaf_commit(self, record: commits.Record) -> commits.LeafCommit:
         """The commit of a record, which may not be written yet. Commits share the leaves they have in common."""
         return commits.LeafCommit(record, [self._leaf(leaf.id) for leaf in record.leaves])
 
-    def forget(self, commit: CommitId) -> None:
-        """Its files are about to be deleted; who holds it may go on reading."""
-        with self._lock:
-            self._commits.pop(commit, None)
+    def forget(self, folder: str, *names: str) -> None:
+        """The file is about to be deleted; who holds what was read of it may go on reading. `names`: its path there."""
+        self._verified.forget(folder, *names)
+        name = names[-1].partition(".")[0]
+        with self._lock, suppress(ValueError):  # a name that is not ours
+            if folder == "commits":
+                self._commits.pop(CommitId(name), None)
+            segment = SegmentId(bytes.fromhex(name))
+            if folder == "parts":
+                self._small.pop(segment, None)
+                self._mapped.pop(segment, None)
+            elif folder == "ancestors":
+                self._ancestries.pop(segment, None)
+            elif folder == "headers" and (records := self._headers.pop(segment, None)):
+                records.close()
 
     def _leaf(self, name: str) -> Leaf:
         found = self._leaves.get(name)
         if found is None:
-            found = self._leaves[name] = Leaf(name, self._load("leaves", name))
+            found = self._leaves[name] = Leaf(name, self._verified.load("leaves", name))
         return found
-
-    def _load(self, *names: str) -> mmap.mmap | bytes:
-        """A file that is named by its SHA-256."""
-        path = self.path(*names)
-        try:
-            data = _read(path)
-        except FileNotFoundError as exc:
-            raise NotFound(f"catalog file {os.path.join(*names)} is not here") from exc
-        if names[-1] not in self._verified:
-            if hashlib.sha256(data).hexdigest() != names[-1]:
-                raise CatalogCorrupt(f"catalog file {os.path.join(*names)} does not match its name")
-            if len(self._verified) >= VERIFIED_LIMIT:
-                self._verified.clear()
-            self._verified.add(names[-1])
-        return data
 
     def _records(self, segment: SegmentId) -> HeaderRecords:
         found = self._headers.get(segment)
@@ -174,21 +184,9 @@ class CatalogFiles:
     def _headers_path(self, segment: SegmentId) -> str:
         return self.path("headers", segment.hex()[:2], segment.hex())
 
-    def _present(self, path: str, what: str) -> str:
-        if not os.path.exists(path):
-            raise NotFound(f"{what} is not in this member's catalog")
-        return path
-
     def _keep(self, cache: dict[K, T], name: K, made: T, limit: int) -> T:
         with self._lock:
             cache[name] = made
             if len(cache) > limit:
                 del cache[next(iter(cache))]
         return made
-
-
-def _read(path: str) -> mmap.mmap | bytes:
-    """A file's bytes, mapped where they are many. Raises OSError."""
-    with open(path, "rb") as file:
-        small = os.fstat(file.fileno()).st_size <= SMALL
-        return file.read() if small else mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)

@@ -6,21 +6,31 @@ changes meanwhile is not noticed here: the commit names what was listed, and rea
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import aclosing, closing
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import aclosing, closing, suppress
 
-from forebay_cache.catalog.base import Entry
+from forebay_cache.catalog.assembly import mend
+from forebay_cache.catalog.before import Before, reference, source_name
 from forebay_cache.catalog.checkpoint import open_checkpoint
-from forebay_cache.catalog.commit import LeafCommit, SourceName
 from forebay_cache.catalog.draft import CommitDraft
 from forebay_cache.catalog.files import CatalogFiles
-from forebay_cache.catalog.packing import Packer, unchanged
+from forebay_cache.catalog.packing import Packer
 from forebay_cache.catalog.sources import Listed, Mapping, listed
+from forebay_cache.catalog.writer import CatalogWriter
 from forebay_cache.contract.admin import CommitReport
-from forebay_cache.model.errors import OriginBadAnswer, OriginDenied, OriginMissing, OriginUnavailable, StoreFull
+from forebay_cache.model.errors import (
+    CatalogCorrupt,
+    NotFound,
+    OriginBadAnswer,
+    OriginDenied,
+    OriginMissing,
+    OriginUnavailable,
+    StoreFull,
+    SyncConflict,
+)
 from forebay_cache.model.ids import CommitId
-from forebay_cache.origin.base import OriginObject
 
+CLEANING_TRIES, CLEANING_WAIT_S = 100, 0.2
 Progress = Callable[[str, int], None]
 """Told (phase, objects listed), now and then."""
 
@@ -46,13 +56,13 @@ async def run_sync(
     Raises OriginError (which source cannot be listed), NotFound (the parent is not here), StoreFull, StoreFailed,
     SyncConflict, BadInput; `reason` has the word for each.
     """
-    before = Before(files, files.commit(parent) if parent else None, mappings)
-    sources = [source_name(mapping) for mapping in mappings]
+    sources = tuple(source_name(mapping) for mapping in mappings)
     with (
-        closing(files.writer()) as writer,
+        closing(await _writer(files)) as writer,
         closing(open_checkpoint(files.path("checkpoints"), [str(one) for one in sources], now_ms)) as checkpoint,
     ):
-        draft = CommitDraft(files, writer, tuple(sources), {one.origin.identity: one.place for one in mappings})
+        before = Before(files, reference(files, parent, sources), sources)
+        draft = CommitDraft(files, writer, sources, {one.origin.identity: one.place for one in mappings})
         packer = Packer(writer.put_parts, draft.add)
         count = 0
         async with aclosing(listed(mappings, checkpoint)) as found:
@@ -69,6 +79,23 @@ async def run_sync(
         return report
 
 
+async def mend_all(files: CatalogFiles, commits: Iterable[CommitId]) -> None:
+    """Writes again what commits have lost of that which their leaves tell; what cannot be healed stays as it is."""
+    with closing(await _writer(files)) as writer:
+        for commit in commits:
+            with suppress(NotFound, CatalogCorrupt):
+                await asyncio.to_thread(mend, files, writer, commit)
+
+
+async def _writer(files: CatalogFiles) -> CatalogWriter:
+    """Waits for a cleaning to end. Raises SyncConflict where it does not."""
+    for _ in range(CLEANING_TRIES):
+        with suppress(SyncConflict):
+            return files.writer()
+        await asyncio.sleep(CLEANING_WAIT_S)
+    return files.writer()
+
+
 def take(found: Listed, before: "Before", packer: Packer) -> None:
     place = found.mapping.place
     for path, item in found.rows:
@@ -77,33 +104,3 @@ def take(found: Listed, before: "Before", packer: Packer) -> None:
             packer.keep(entry)
         else:
             packer.add(path, item, place)
-
-
-def source_name(mapping: Mapping) -> SourceName:
-    path, prefix = (text.decode(errors="backslashreplace") for text in (mapping.path, mapping.prefix))
-    return SourceName(path, prefix, mapping.origin.identity)
-
-
-class Before:
-    """The parent's entries, walked beside the listing: both are sorted."""
-
-    def __init__(self, files: CatalogFiles, parent: LeafCommit | None, mappings: Sequence[Mapping]) -> None:
-        self._files = files
-        self._entries: Iterator[Entry] = iter(parent) if parent else iter(())
-        self._next = next(self._entries, None)
-        sources = tuple(source_name(mapping) for mapping in mappings)
-        self._sole = len(sources) == 1 and parent is not None and parent.record.sources == sources
-
-    def kept(self, path: bytes, found: OriginObject, mapping: Mapping) -> Entry | None:
-        """The parent's entry, if `found` is the same bytes in the same place. Paths must rise from call to call."""
-        entry = self._next
-        while entry and entry.key < path:
-            entry = self._next = next(self._entries, None)
-        if entry is None or entry.key != path or not unchanged(entry, found, strong=mapping.origin.strong):
-            return None
-        return entry if self._sole or not entry.size or self._comes_from(entry, found, mapping) else None
-
-    def _comes_from(self, entry: Entry, found: OriginObject, mapping: Mapping) -> bool:
-        """Sources may have been exchanged since, or overlap: equal bytes elsewhere are another part."""
-        parts = self._files.parts(entry.extent.segment)
-        return parts.origin == mapping.origin.identity and parts.at(entry.extent.offset).key == found.key

@@ -102,6 +102,13 @@ class DatasetReport(Document):
     cached_chunks: int
 
 
+class CatalogProblem(Document):
+    """A catalog file that was found damaged, was set aside and is not replaced yet. `message`: what it means, and what to do."""
+
+    name: str
+    message: str
+
+
 class MemberReport(Document):
     """What one member knows of itself. `state_version`: of the ClusterState it serves."""
 
@@ -119,3 +126,4 @@ class MemberReport(Document):
     miss_bytes: int
     datasets: tuple[DatasetReport, ...] = ()
     origins: tuple[OriginReport, ...] = ()
+    catalog: tuple[CatalogProblem, ...] = ()

@@ -9,9 +9,10 @@ import random
 import resource
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 
 from forebay_cache.catalog.files import CatalogFiles
 from forebay_cache.contract.config import MemberConfig
@@ -19,10 +20,12 @@ from forebay_cache.main.documents import below, load
 from forebay_cache.main.origins import make_origin
 from forebay_cache.member import durable
 from forebay_cache.member.backend import Identity, MemberBackend, Parts
+from forebay_cache.member.cleaning import Cleaning
 from forebay_cache.member.metrics import show
 from forebay_cache.member.registry import Registry
 from forebay_cache.member.scrub import Scrub
 from forebay_cache.member.syncs import Syncs
+from forebay_cache.model.ids import CommitId
 from forebay_cache.read.reader import ChunkReader
 from forebay_cache.serve.admin import start_admin
 from forebay_cache.serve.node import start_node_socket
@@ -50,8 +53,10 @@ async def run(options: argparse.Namespace) -> None:
         stack.push_async_callback(registry.aclose)
         reader = ChunkReader(store, catalog, registry.origin, pool, time.monotonic)
         stack.push_async_callback(reader.aclose)
-        syncs = Syncs(config.catalog_path, lambda: int(time.time() * 1000))
+        syncs = Syncs(config.catalog_path, lambda: int(time.time() * 1000), registry.reopen)
         stack.push_async_callback(syncs.aclose)
+        cleaning = Cleaning(catalog, partial(wanted, registry, syncs), time.monotonic)
+        await stack.enter_async_context(running(cleaning.run()))
         scrub = Scrub(store, pool, reader.refill, random.randrange(store.stats().chunks + 1) - 1)  # noqa: S311
         await stack.enter_async_context(running(scrub.run()))
         parts = Parts(registry, catalog, store, syncs, reader.counters, scrub.counters)
@@ -72,7 +77,7 @@ async def serve(
     own = os.path.join(os.path.dirname(config.catalog_path), "state.json")
     state = durable.load(config.state_path, own)
     if state:
-        parts.registry.apply(state)
+        await parts.registry.apply(state)
     backend = MemberBackend(Identity(config.cluster_uid, boot_id, own), parts, telemetry.exposition)
     s3 = await start_s3(
         reader,
@@ -95,6 +100,12 @@ async def serve(
         stack.push_async_callback(node.aclose)
     admin = await start_admin(backend, host=config.host, port=config.admin_port, tls_dir=config.admin_tls)
     stack.push_async_callback(admin.aclose)
+
+
+def wanted(registry: Registry, syncs: Syncs) -> Collection[CommitId] | None:
+    """The commits that somebody counts on now; None while that is not known."""
+    named = registry.named()
+    return None if named is None else {*named, *syncs.commits()}
 
 
 @asynccontextmanager

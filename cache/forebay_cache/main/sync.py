@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from forebay_cache.catalog.files import CatalogFiles
 from forebay_cache.catalog.sources import Mapping
-from forebay_cache.catalog.sync import reason, run_sync
+from forebay_cache.catalog.sync import mend_all, reason, run_sync
 from forebay_cache.contract.admin import SyncReport
 from forebay_cache.contract.config import Source
 from forebay_cache.main.origins import make_origin
@@ -65,6 +65,7 @@ async def _synced(job: SyncJob, tell: Callable[[str, int], None], reported: list
     mappings = [_mapping(source, job) for source in job.dataset.sources]
     try:
         commit = await run_sync(files, mappings, CommitId(job.parent) if job.parent else None, job.started_ms, tell)
+        await mend_all(files, [CommitId(one) for one in (job.dataset.head, *job.dataset.retained) if one])
     finally:
         for mapping in mappings:
             await mapping.origin.aclose()

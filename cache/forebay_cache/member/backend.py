@@ -21,7 +21,7 @@ from forebay_cache.member.durable import save
 from forebay_cache.member.registry import Registry, Served
 from forebay_cache.member.scrub import ScrubCounters
 from forebay_cache.member.syncs import Syncs
-from forebay_cache.model.errors import NotFound
+from forebay_cache.model.errors import CatalogCorrupt, NotFound
 from forebay_cache.model.ids import CommitId
 from forebay_cache.read.counters import ReadCounters
 from forebay_cache.store.base import Store
@@ -61,8 +61,8 @@ class MemberBackend:
         self._saving = asyncio.Lock()
 
     async def put_state(self, state: ClusterState) -> None:
-        if self._parts.registry.apply(state):
-            async with self._saving:
+        async with self._saving:  # in the order in which they are served, and before one is acknowledged
+            if await self._parts.registry.apply(state):
                 await asyncio.to_thread(save, self._identity.state_path, state)
 
     async def report(self) -> MemberReport:
@@ -84,6 +84,7 @@ class MemberBackend:
             miss_bytes=counters.miss_bytes,
             datasets=await asyncio.to_thread(self._datasets),
             origins=self._origins(),
+            catalog=tuple(await asyncio.to_thread(parts.catalog.quarantine.problems)),
         )
 
     async def start_sync(self, uid: str, request: SyncRequest) -> SyncReport:
@@ -116,8 +117,8 @@ class MemberBackend:
         for commit in dict.fromkeys((served.state.head, *served.state.retained)):
             try:
                 found += [self._parts.catalog.report(CommitId(commit))] if commit else []
-            except NotFound:
-                continue  # retained, but its files are elsewhere
+            except (NotFound, CatalogCorrupt):
+                continue  # retained, but its files are elsewhere, or damaged: the member's report says so
         return sorted(found, key=lambda report: report.created_ms, reverse=True)
 
     def _diff(self, old: str, new: str) -> DiffReport:

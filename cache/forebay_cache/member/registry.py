@@ -1,14 +1,15 @@
 """What this member serves: the newest ClusterState, its commits opened, its origins reachable by identity."""
 
+import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from forebay_cache.catalog.base import Catalog, Commit
 from forebay_cache.contract.agent import ResolvedCommit
 from forebay_cache.contract.config import ClusterState, DatasetState, Source
-from forebay_cache.model.errors import CatalogCorrupt, ConfigError, ForebayError, NotFound
+from forebay_cache.model.errors import CatalogCorrupt, ConfigError, ForebayError, NotFound, StoreError
 from forebay_cache.model.ids import CommitId
 from forebay_cache.origin.base import Origin
 
@@ -34,39 +35,51 @@ class Snapshot:
 
 
 class Registry:
-    """Holds the snapshot. `apply` is called with each state that arrives, on the event loop."""
+    """Holds the snapshot. `apply` is called with each state that arrives, on the event loop; catalog files are opened in
+    threads."""
 
     def __init__(self, cluster_uid: str, catalog: Catalog, make_origin: MakeOrigin) -> None:
         self.snapshot = Snapshot()
         self._cluster_uid = cluster_uid
         self._catalog = catalog
         self._origins = Origins(make_origin)
+        self._changing = asyncio.Lock()
 
-    def apply(self, state: ClusterState) -> bool:
+    async def apply(self, state: ClusterState) -> bool:
         """Serves `state` from now on -> whether it is newer than the one before. Raises ConfigError for another
         cluster's."""
         if state.cluster_uid != self._cluster_uid:
             raise ConfigError(f"state is for cluster {state.cluster_uid}, this member belongs to {self._cluster_uid}")
-        if state.version < self.snapshot.version:
-            return False
-        self._origins.want([source for dataset in state.datasets for source in dataset.sources])
-        served = [Served(dataset, self._head(dataset)) for dataset in state.datasets]
-        self.snapshot = Snapshot(
-            state.version,
-            MappingProxyType({one.state.bucket: one for one in served}),
-            MappingProxyType({one.state.uid: one for one in served}),
-        )
+        async with self._changing:
+            if state.version < self.snapshot.version:
+                return False
+            self._origins.want([source for dataset in state.datasets for source in dataset.sources])
+            await self._serve(state.version, state.datasets)
         return True
 
-    def commit(self, commit: CommitId) -> Commit:
+    async def reopen(self) -> None:
+        """Looks again for heads that could not be served: their files may have come, or been healed."""
+        async with self._changing:
+            served = self.snapshot.by_uid.values()
+            if any(one.head is None and one.state.head for one in served):
+                await self._serve(self.snapshot.version, [one.state for one in served])
+
+    def named(self) -> Collection[CommitId] | None:
+        """Every commit that a Dataset names; None before the first state."""
+        if self.snapshot.version < 0:
+            return None
+        states = [one.state for one in self.snapshot.by_uid.values()]
+        return {CommitId(name) for state in states for name in (state.head, state.latest, *state.retained) if name}
+
+    async def commit(self, commit: CommitId) -> Commit:
         """A commit some Dataset names as head or retained. Raises NotFound, also where its files are not here."""
-        for served in self.snapshot.by_uid.values():
-            if commit in (served.state.head, served.state.latest, *served.state.retained):
-                return self._catalog.commit(commit)
-        raise NotFound(f"commit {commit} is of no Dataset here, or no longer retained")
+        if commit not in (self.named() or ()):
+            raise NotFound(f"commit {commit} is of no Dataset here, or no longer retained")
+        return await asyncio.to_thread(self._catalog.commit, commit)
 
     def resolve(self, uid: str, commit: str = "") -> ResolvedCommit:
-        """The commit that a new mount of a Dataset shows, or `commit` if the Dataset still has it. Raises NotFound."""
+        """The commit that a new mount of a Dataset shows, or `commit` if the Dataset still has it. Blocking. Raises NotFound,
+        CatalogCorrupt."""
         state = self.served(uid).state
         wanted = commit or state.latest or state.head
         if wanted is None:
@@ -99,14 +112,30 @@ class Registry:
     async def aclose(self) -> None:
         await self._origins.aclose()
 
+    async def _serve(self, version: int, datasets: Sequence[DatasetState]) -> None:
+        heads = await asyncio.to_thread(lambda: [self._head(dataset) for dataset in datasets])
+        served = [Served(dataset, head) for dataset, head in zip(datasets, heads, strict=True)]
+        self.snapshot = Snapshot(
+            version,
+            MappingProxyType({one.state.bucket: one for one in served}),
+            MappingProxyType({one.state.uid: one for one in served}),
+        )
+
     def _head(self, dataset: DatasetState) -> Commit | None:
+        """Blocking."""
         if dataset.head is None:
             return None
+        before = self.snapshot.by_uid.get(dataset.uid)
+        same = before is not None and before.state.head == dataset.head
+        if before and before.head and same:
+            return before.head
         try:
             return self._catalog.commit(CommitId(dataset.head))
-        except (NotFound, CatalogCorrupt) as exc:
+        except (NotFound, CatalogCorrupt, StoreError) as exc:
             # not here yet, or damaged: the report says that no head is served
-            log.warning("head not served", extra={"dataset": dataset.name, "commit": dataset.head, "reason": str(exc)})
+            if not same:
+                extra = {"dataset": dataset.name, "commit": dataset.head, "reason": str(exc)}
+                log.warning("head not served", extra=extra)
             return None
 
 

@@ -9,13 +9,14 @@ import logging
 import signal
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
 from forebay_cache.contract.admin import SyncReport
 from forebay_cache.contract.config import DatasetState, Document
+from forebay_cache.model.ids import CommitId
 
 LINE_LIMIT = 1 << 20
 STOP_GRACE_S = 5.0
@@ -32,6 +33,10 @@ class SyncJob(Document):
     started_ms: int
 
 
+async def _nobody_cares() -> None:
+    pass
+
+
 @dataclass(slots=True)
 class _Running:
     report: SyncReport
@@ -39,11 +44,15 @@ class _Running:
 
 
 class Syncs:
-    """At most one sync a Dataset; remembers the newest report of each. `now_ms` is wall time."""
+    """At most one sync a Dataset; remembers the newest report of each. `now_ms` is wall time; `ended` is awaited after each:
+    it may have healed what the catalog had lost."""
 
-    def __init__(self, catalog_path: str, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, catalog_path: str, now_ms: Callable[[], int], ended: Callable[[], Awaitable[None]] = _nobody_cares
+    ) -> None:
         self._catalog_path = catalog_path
         self._now_ms = now_ms
+        self._ended = ended
         self._syncs: dict[str, _Running] = {}
 
     def newest(self, uid: str) -> SyncReport | None:
@@ -66,6 +75,12 @@ class Syncs:
         self._syncs[dataset.uid] = _Running(report, asyncio.ensure_future(self._run(job)))
         return report
 
+    def commits(self) -> Collection[CommitId]:
+        """What the newest syncs began with or proposed: the operator may not have heard of it."""
+        reports = [sync.report for sync in self._syncs.values()]
+        found = (one for report in reports for one in (report.parent, report.commit and report.commit.id))
+        return {CommitId(one) for one in found if one}
+
     async def aclose(self) -> None:
         """Stops what runs; a later sync of the same parent goes on from the checkpoint."""
         tasks = [sync.task for sync in self._syncs.values()]
@@ -79,13 +94,12 @@ class Syncs:
         try:
             status = await self._child(job)
             why = f"the sync's process ended with status {status} before it was done"
-        except (
-            OSError,
-            ValueError,
-        ) as exc:  # it could not be started, died before it was told its job, or talks nonsense
+        except (OSError, ValueError) as exc:
+            # it could not be started, died before it was told its job, or talks nonsense
             why = f"the sync's process cannot be used: {exc}"
         finally:
             self._close(job, why)
+        await self._ended()
 
     async def _child(self, job: SyncJob) -> int | None:
         """Runs the process to its end -> its status."""

@@ -32,7 +32,7 @@ class Datasets(Protocol):
     @property
     def snapshot(self) -> Snapshot: ...
 
-    def commit(self, commit: CommitId) -> Commit:
+    async def commit(self, commit: CommitId) -> Commit:
         """A head or retained commit. Raises NotFound when its catalog files are not here."""
         ...
 

@@ -11,12 +11,13 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 from forebay_cache.catalog.base import Catalog
+from forebay_cache.catalog.garbage import give
 from forebay_cache.contract import wire
 from forebay_cache.contract.agent import ResolvedCommit
 from forebay_cache.model import errors
@@ -56,7 +57,7 @@ class NodeCounts:
 
 
 Resolve = Callable[[str, str], ResolvedCommit]
-"""(UID of a Dataset, commit id or "") -> the commit its readers see. Raises NotFound."""
+"""(UID of a Dataset, commit id or "") -> the commit its readers see. Blocking. Raises NotFound."""
 
 
 def _knows_none(dataset_uid: str, commit: str) -> ResolvedCommit:
@@ -81,7 +82,7 @@ async def start_node_socket(
     from descriptors; `resolve` says which commit a Dataset has. Raises ConfigError (the socket cannot be made)."""
     loop = asyncio.get_running_loop()
     misses = Misses(reader, catalog, pool, limits.misses, limits.deadline_s)
-    parts = Parts(reader, catalog, misses, accesses, resolve, limits, NodeCounts())
+    parts = Parts(reader, catalog, pool, misses, accesses, resolve, limits, NodeCounts())
     server = NodeSocket(path, _bind(path), parts)
     loop.add_reader(server.listener.fileno(), server.on_connection)
     return server
@@ -93,6 +94,7 @@ class Parts:
 
     reader: Reader
     catalog: Catalog
+    pool: Executor
     misses: Misses
     accesses: Accesses
     resolve: Resolve
@@ -213,9 +215,7 @@ class Connection:
                 lease.close()
             self._fail(number, errors.DeadlineExceeded("too many reads wait for origins"), "refused")
             return
-        task = self._loop.create_task(self._answer_bytes(number, span, lease))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._spawn(self._answer_bytes(number, span, lease))
 
     def _on_file(self, number: int, body: bytes) -> None:
         (which,) = wire.FILE.unpack_from(body)
@@ -223,8 +223,33 @@ class Connection:
         paths = {wire.FILE_IMAGE: self._parts.catalog.image_path, wire.FILE_DEVICES: self._parts.catalog.devices_path}
         if which not in paths or not commit.isalnum():
             raise ValueError(f"catalog file {which} of commit {commit!r}")
+        self._spawn(self._answer_file(number, lambda: give(paths[which](commit))))
+
+    def _on_commit(self, number: int, body: bytes) -> None:
+        dataset, separator, commit = body.decode("ascii").partition("\0")
+        if not dataset or not separator or (commit and not commit.isalnum()):
+            raise ValueError(f"commit {commit!r} of Dataset {dataset!r}")
+        self._spawn(self._answer_commit(number, dataset, commit))
+
+    def _on_reads(self, number: int, body: bytes) -> None:
+        for segment, chunk, requests, size in wire.READS.iter_unpack(body):
+            self._parts.accesses(ChunkId(SegmentId(segment), chunk), requests, size)
+
+    def _spawn(self, answer: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(answer)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # out
+
+    async def _answer_file(self, number: int, opened: Callable[[], int]) -> None:
+        """`opened` blocks: it reads the file, the first time."""
+        opening = self._loop.run_in_executor(self._parts.pool, opened)
         try:
-            fd = os.open(paths[which](commit), os.O_RDONLY | os.O_CLOEXEC)
+            fd = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_opened)
+            raise
         except (errors.ForebayError, OSError) as exc:
             self._fail(number, exc)
             return
@@ -233,23 +258,15 @@ class Connection:
         finally:
             os.close(fd)
 
-    def _on_commit(self, number: int, body: bytes) -> None:
-        dataset, separator, commit = body.decode("ascii").partition("\0")
-        if not dataset or not separator or (commit and not commit.isalnum()):
-            raise ValueError(f"commit {commit!r} of Dataset {dataset!r}")
+    async def _answer_commit(self, number: int, dataset: str, commit: str) -> None:
         try:
-            found = self._parts.resolve(dataset, commit).model_dump_json().encode()
+            found = await self._loop.run_in_executor(self._parts.pool, self._parts.resolve, dataset, commit)
         except (errors.ForebayError, OSError) as exc:
             self._fail(number, exc)
             return
+        body = found.model_dump_json().encode()
         self._parts.counts.add("commit")
-        self._outbox.send(wire.HEADER.pack(wire.ST_BYTES, wire.VERSION, len(found), number), found)
-
-    def _on_reads(self, number: int, body: bytes) -> None:
-        for segment, chunk, requests, size in wire.READS.iter_unpack(body):
-            self._parts.accesses(ChunkId(SegmentId(segment), chunk), requests, size)
-
-    # out
+        self._outbox.send(wire.HEADER.pack(wire.ST_BYTES, wire.VERSION, len(body), number), body)
 
     async def _answer_bytes(self, number: int, span: Span, lease: Lease | None) -> None:
         """Bytes that are there already (`lease`), or that a fill brings."""
@@ -316,6 +333,11 @@ def _number_of(exc: Exception) -> int:
     if isinstance(exc, errors.DeadlineExceeded):
         return errno.ETIMEDOUT
     return errno.EIO
+
+
+def _close_opened(opening: asyncio.Future[int]) -> None:
+    if not opening.cancelled() and not opening.exception():
+        os.close(opening.result())
 
 
 def _may_connect(sock: socket.socket) -> bool:

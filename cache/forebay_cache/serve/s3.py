@@ -62,7 +62,7 @@ class S3:
         self._guard.check(request, served)
         if target.key:
             return await self._object(request, target, served)
-        return self._bucket(request, served)
+        return await self._bucket(request, served)
 
     def recall(self, request: Request) -> tuple[HotObject, Pin] | None:
         """An object that is not in the hot table, if its bytes and headers are here: no await, no task. The pin has one
@@ -108,7 +108,7 @@ class S3:
         ]
         return xml_answer("ListBuckets", s3xml.buckets("forebay", [(name, self._began_ms) for name in found]))
 
-    def _bucket(self, request: Request, served: Served) -> Answer:
+    async def _bucket(self, request: Request, served: Served) -> Answer:
         if request.method == b"HEAD":
             return Answer(
                 "HeadBucket", 200, head_bytes(200, [("x-amz-bucket-region", self._region), ("Content-Length", "0")])
@@ -123,7 +123,7 @@ class S3:
                 501, "NotImplemented", f"?{name.decode()} is not served: Forebay caches objects and listings only"
             )
         wanted = listing.parse(query)
-        commit = self._head(served) if wanted.commit is None else self._listed_commit(served, wanted.commit)
+        commit = self._head(served) if wanted.commit is None else await self._listed_commit(served, wanted.commit)
         operation = "ListObjectsV2" if wanted.version == 2 else "ListObjects"
         return xml_answer(operation, listing.answer(served.state.bucket, wanted, commit))
 
@@ -153,10 +153,10 @@ class S3:
         return served
 
     def _entry(self, served: Served, key: bytes) -> Entry:
-        if len(key) > KEY_LIMIT:
-            raise S3Refusal(400, "KeyTooLongError", f"a key has at most {KEY_LIMIT} bytes, this one {len(key)}")
         head = self._head(served)
         entry = head.find(key)
+        if entry is None and len(key) > KEY_LIMIT:  # a source's path may have made one longer
+            raise S3Refusal(400, "KeyTooLongError", f"a key has at most {KEY_LIMIT} bytes, this one {len(key)}")
         if entry is None:
             what = f"key {shown(key.decode(errors='backslashreplace'))} is not in commit {head.id[:12]}"
             raise S3Refusal(404, "NoSuchKey", f"{what}: if it was written since, sync Dataset {served.state.name}")
@@ -168,12 +168,14 @@ class S3:
             raise S3Refusal(503, "DatasetNotReady", message, (("Retry-After", "5"),))
         return served.head
 
-    def _listed_commit(self, served: Served, commit: CommitId) -> Commit:
+    async def _listed_commit(self, served: Served, commit: CommitId) -> Commit:
         if commit not in (served.state.head, *served.state.retained):
             raise S3Refusal(
                 400, "InvalidArgument", "the commit this listing began with is no longer kept: list from the start"
             )
-        return self._datasets.commit(commit)
+        if served.head is not None and served.head.id == commit:
+            return served.head
+        return await self._datasets.commit(commit)
 
 
 def _at_once(work: Coroutine[Any, Any, Mapping[str, str]]) -> Mapping[str, str] | None:

@@ -49,6 +49,7 @@ _TABLE: dict[type[BaseException], S3Error] = {
     errors.StoreFull: S3Error(503, "SlowDown", detail=False, retry_after_s=1),
     errors.ChunkCorrupt: S3Error(503, "ServiceUnavailable", detail=False, retry_after_s=1),
     # not a missing key: a catalog file or an origin that is not here now. A 404 would tell the client it never was
+    errors.CatalogCorrupt: S3Error(503, "ServiceUnavailable", retry_after_s=30),  # until a sync has healed it
     errors.NotFound: S3Error(503, "ServiceUnavailable", retry_after_s=1),
 }
 _UNKNOWN = S3Error(500, "InternalError", detail=False)

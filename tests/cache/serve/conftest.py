@@ -156,7 +156,7 @@ class Member:
         self.commits: dict[str, DictCommit] = {}
         self.accesses: list[tuple[ChunkId, int, int]] = []
 
-    def commit(self, commit: CommitId) -> Commit:
+    async def commit(self, commit: CommitId) -> Commit:
         if commit not in self.commits:
             raise NotFound(f"no commit {commit}")
         return self.commits[commit]
