@@ -14,7 +14,7 @@ from forebay_operator.cli.output import plural
 from forebay_operator.desired import workload
 from forebay_operator.kube.base import Kube
 from forebay_operator.members.base import Member, Members
-from forebay_operator.model import CACHE_CLUSTER, DATASET, POD, Key, KubeNotFound, NotReady, Object
+from forebay_operator.model import CACHE_CLUSTER, DATASET, POD, Key, KubeNotFound, NotReady, Object, Tls
 from forebay_operator.runtime.controller import ROOT_ANNOTATION
 from forebay_operator.runtime.sets import is_ready
 from forebay_operator.tls import read_tls
@@ -31,15 +31,14 @@ class Access:
 
 
 async def find_dataset(kube: Kube, args: argparse.Namespace) -> Object:
-    """Raises KubeNotFound that names the Datasets there are."""
+    """Raises KubeNotFound that names the Datasets of its namespace: others may be none of the caller's business."""
     namespace, name = named(args, args.dataset)
     try:
         return await kube.get(Key(DATASET, namespace, name))
     except KubeNotFound as exc:
-        there = [f"{o['metadata']['namespace']}/{o['metadata']['name']}" for o in (await kube.list(DATASET)).items]
-        known = (
-            f"there are: {', '.join(there[:10])}" if there else "there is none yet; `forebay apply -f FILE` makes one"
-        )
+        there = [f"{namespace}/{one['metadata']['name']}" for one in (await kube.list(DATASET, namespace)).items]
+        none = f"namespace {namespace} has none; `-n` names another, `forebay apply -f FILE` makes one"
+        known = f"there are: {', '.join(there[:10])}" if there else none
         raise KubeNotFound(f"no Dataset {namespace}/{name}: {known}") from exc
 
 
@@ -55,13 +54,17 @@ async def find_cluster(kube: Kube, dataset: Object) -> Object:
 
 async def serving_pod(kube: Kube, cluster: Object) -> Object:
     """A member's pod that is ready. Raises NotReady that says why none is."""
-    metadata = cluster["metadata"]
-    pods = (await kube.list(POD, metadata["namespace"], {names.CLUSTER_LABEL: metadata["name"]})).items
+    pods = await cluster_pods(kube, cluster)
     ready = next((pod for pod in pods if is_ready(pod)), None)
     if ready is None:
         why = "; ".join(f"{pod['metadata']['name']}: {pod_state(pod)}" for pod in pods) or "it has no pods"
-        raise NotReady(f"no member of CacheCluster {metadata['name']} is ready: {why}")
+        raise NotReady(f"no member of CacheCluster {cluster['metadata']['name']} is ready: {why}")
     return ready
+
+
+async def cluster_pods(kube: Kube, cluster: Object) -> Sequence[Object]:
+    metadata = cluster["metadata"]
+    return (await kube.list(POD, metadata["namespace"], {names.CLUSTER_LABEL: metadata["name"]})).items
 
 
 def pod_state(pod: Object) -> str:
@@ -89,13 +92,27 @@ def restarted(status: Mapping[str, Any]) -> str:
 
 async def find_member(kube: Kube, members: Members, cluster: Object) -> Member:
     """Admin API of a member that is ready, with the operator's certificate."""
-    metadata = cluster["metadata"]
     pod = await serving_pod(kube, cluster)
-    key = names.operator_tls(metadata["namespace"], metadata["name"])
+    return members.at(pod["status"]["podIP"], ADMIN_PORT, await _tls(kube, cluster))
+
+
+async def find_members(kube: Kube, members: Members, cluster: Object) -> Mapping[str, Member]:
+    """Admin APIs of all members, by pod. Raises NotReady unless every one is ready."""
+    pods = await cluster_pods(kube, cluster)
+    waiting = [f"{pod['metadata']['name']}: {pod_state(pod)}" for pod in pods if not is_ready(pod)]
+    if waiting or not pods:
+        why = "; ".join(waiting) or "it has no pods"
+        raise NotReady(f"not every member of CacheCluster {cluster['metadata']['name']} is ready: {why}")
+    tls = await _tls(kube, cluster)
+    return {pod["metadata"]["name"]: members.at(pod["status"]["podIP"], ADMIN_PORT, tls) for pod in pods}
+
+
+async def _tls(kube: Kube, cluster: Object) -> Tls:
+    key = names.operator_tls(cluster["metadata"]["namespace"], cluster["metadata"]["name"])
     tls = read_tls(dict((await kube.get(key)).get("data") or {}))
     if tls is None:
         raise NotReady(f"{key} is not whole: the operator writes it")
-    return members.at(pod["status"]["podIP"], ADMIN_PORT, tls)
+    return tls
 
 
 async def find_access(kube: Kube, dataset: Object) -> Access:

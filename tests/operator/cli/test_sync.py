@@ -67,10 +67,13 @@ async def test_no_end_in_time_is_not_ready(desk: Desk) -> None:
     assert "it goes on" in done.err
 
 
-async def test_a_wrong_name_lists_those_there_are(desk: Desk) -> None:
+async def test_a_wrong_name_lists_those_of_its_namespace(desk: Desk) -> None:
     await desk.furnish()
+    await desk.kube.apply(objects.dataset("another"), manager="t")
     done = await desk.run("sync", "fotos")
     assert (done.code, done.err) == (3, "forebay sync: no Dataset default/fotos: there are: default/photos\n")
+    done = await desk.run("sync", "fotos", "-n", "empty")
+    assert done.err.startswith("forebay sync: no Dataset empty/fotos: namespace empty has none; ")
 
 
 async def test_json_is_json_also_without_waiting(desk: Desk) -> None:
