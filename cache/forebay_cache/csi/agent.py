@@ -82,7 +82,8 @@ class HttpAgent:
             said = f"the agent at {self._socket} did not answer {path} within {self._timeout_s:g} s"
             raise errors.DeadlineExceeded(said) from exc
         except (aiohttp.ClientError, OSError) as exc:
-            said = f"the agent at {self._socket} does not answer: {exc}; is its pod running on this node?"
+            why = getattr(exc, "strerror", None) or exc  # aiohttp's own text of it tells of TLS
+            said = f"the agent at {self._socket} does not answer: {why}; is its pod running on this node?"
             raise errors.AgentUnreachable(said) from exc
 
 

@@ -15,17 +15,21 @@ _FLAGS = frozenset({"ro", "nosuid", "nodev", "noatime", "nodiratime", "relatime"
 
 
 def volume_id(value: str) -> str:
-    if not value:
-        raise BadInput("volume_id is missing")
+    present("volume_id", value)
     if len(value.encode()) > HANDLE_LIMIT:
         raise BadInput(f"volume_id must have at most {HANDLE_LIMIT} bytes")
     return value
 
 
-def path(field: str, value: str, kubelet_dir: str) -> str:
-    """A path of the kubelet's."""
+def present(field: str, value: str) -> str:
     if not value:
         raise BadInput(f"{field} is missing")
+    return value
+
+
+def path(field: str, value: str, kubelet_dir: str) -> str:
+    """A path of the kubelet's."""
+    present(field, value)
     if not value.startswith("/") or "\0" in value or os.path.normpath(value) != value.rstrip("/"):
         raise BadInput(f"{field} {value!r} must be an absolute path without . and ..")
     if not value.startswith(kubelet_dir.rstrip("/") + "/"):

@@ -64,9 +64,10 @@ class Node:
         return csi.NodeUnpublishVolumeResponse()
 
     async def stats(self, asked: csi.NodeGetVolumeStatsRequest) -> csi.NodeGetVolumeStatsResponse:
-        """The commit's own counts: nothing is walked, and no file system is asked that may hang."""
-        volume_id, path = checks.volume_id(asked.volume_id), self._path("volume_path", asked.volume_path)
-        found = self._volumes.shown(volume_id, path)
+        """The commit's own counts: nothing is walked, and no file system is asked that may hang. A path where no volume can
+        be is one where this volume is not: the specification's NOT_FOUND."""
+        volume_id, path = checks.volume_id(asked.volume_id), checks.present("volume_path", asked.volume_path)
+        found = self._volumes.shown(volume_id, path.rstrip("/"))
         return csi.NodeGetVolumeStatsResponse(
             usage=[
                 csi.VolumeUsage(total=found.bytes, used=found.bytes, unit=csi.VolumeUsage.BYTES),

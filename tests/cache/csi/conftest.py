@@ -265,7 +265,7 @@ async def house(
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """Its name is short enough for a kubelet's sockets below it; pytest's own is not."""
-    with tempfile.TemporaryDirectory(prefix=PREFIX) as path:
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir="/var/tmp") as path:
         yield Path(path)
 
 

@@ -206,7 +206,7 @@ async def test_stats_are_the_commits_counts(folder: Path) -> None:
             answer = await h.kubelet.node("NodeGetVolumeStats", volume_id="v", volume_path=path)
             assert [(u.unit, u.total, u.used, u.available) for u in answer.usage] == [(1, 7000, 7000, 0), (2, 7, 7, 0)]
         assert h.agent.asked == before
-        for volume, path in (("v", h.kubelet.target("nobody")), ("other", target)):
+        for volume, path in (("v", h.kubelet.target("nobody")), ("other", target), ("v", "some/path")):
             with refused(Code.NOT_FOUND, volume):
                 await h.kubelet.node("NodeGetVolumeStats", volume_id=volume, volume_path=path)
 
