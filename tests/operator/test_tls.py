@@ -7,7 +7,8 @@ import pytest
 
 from forebay_cache.contract.admin import CommitList, DiffReport, MemberReport, SyncReport, SyncRequest
 from forebay_cache.contract.config import ClusterState
-from forebay_cache.model.errors import NotFound
+from forebay_cache.contract.prefetch import PrefetchReport, PrefetchRequest
+from forebay_cache.model.errors import NotFound, PrefetchConflict
 from forebay_cache.serve.admin import start_admin
 from forebay_operator import tls
 from forebay_operator.members.base import SERVER_NAME
@@ -37,6 +38,15 @@ class Backend:
 
     async def sync(self, uid: str) -> SyncReport | None:
         return None
+
+    async def start_prefetch(self, uid: str, request: PrefetchRequest) -> PrefetchReport:
+        raise PrefetchConflict("another one runs")
+
+    async def prefetch(self, uid: str) -> PrefetchReport | None:
+        return None
+
+    async def stop_prefetch(self, uid: str) -> PrefetchReport:
+        return PrefetchReport(id="p", state="Stopped", request=PrefetchRequest(), commit="c" * 64, started_ms=1)
 
     async def commits(self, uid: str) -> CommitList:
         return CommitList(commits=())
@@ -76,6 +86,10 @@ async def test_operator_and_member_trust_each_other_and_nobody_else(tmp_path: Pa
         assert (await client.diff("d", "a" * 64, "b" * 64)).added == 1
         with pytest.raises(MemberError, match="no Dataset with UID d"):
             await client.start_sync("d", SyncRequest())
+        assert await client.prefetch("d") is None
+        assert (await client.stop_prefetch("d")).state == "Stopped"
+        with pytest.raises(MemberError, match="another one runs"):
+            await client.start_prefetch("d", PrefetchRequest())
         with pytest.raises(MemberUnavailable):
             await members.at("127.0.0.1", server.port, stranger).report()
         mixed = tls.Tls(authority.ca, stranger.certificate, stranger.key)

@@ -15,6 +15,7 @@ from forebay_cache.contract.admin import (
     SyncRequest,
 )
 from forebay_cache.contract.config import ClusterState
+from forebay_cache.contract.prefetch import PrefetchReport, PrefetchRequest
 from forebay_operator.members.base import TlsFiles
 from forebay_operator.model import MemberError, MemberUnavailable
 
@@ -71,6 +72,15 @@ class OneMember:
         if self.sync_down:
             raise MemberUnavailable("no answer in time")
         return self.syncs.get(dataset_uid)
+
+    async def start_prefetch(self, dataset_uid: str, request: PrefetchRequest) -> PrefetchReport:
+        raise NotImplementedError
+
+    async def prefetch(self, dataset_uid: str) -> PrefetchReport | None:
+        raise NotImplementedError
+
+    async def stop_prefetch(self, dataset_uid: str) -> PrefetchReport:
+        raise NotImplementedError
 
     async def commits(self, dataset_uid: str) -> CommitList:
         raise NotImplementedError

@@ -22,6 +22,7 @@ from forebay_cache.member import durable
 from forebay_cache.member.backend import Identity, MemberBackend, Parts
 from forebay_cache.member.cleaning import Cleaning
 from forebay_cache.member.metrics import show
+from forebay_cache.member.prefetch.board import House, Prefetches
 from forebay_cache.member.registry import Registry
 from forebay_cache.member.scrub import Scrub
 from forebay_cache.member.syncs import Syncs
@@ -59,8 +60,11 @@ async def run(options: argparse.Namespace) -> None:
         await stack.enter_async_context(running(cleaning.run()))
         scrub = Scrub(store, pool, reader.refill, random.randrange(store.stats().chunks + 1) - 1)  # noqa: S311
         await stack.enter_async_context(running(scrub.run()))
-        parts = Parts(registry, catalog, store, syncs, reader.counters, scrub.counters)
+        prefetches = prefetching(config, registry, reader, (store, catalog, pool))
+        stack.push_async_callback(prefetches.aclose)
+        parts = Parts(registry, catalog, store, syncs, reader.counters, scrub.counters, prefetches)
         await serve(config, boot_id, parts, (reader, pool), stack)
+        await prefetches.resume()
         gc.collect()
         gc.freeze()  # what is here now stays: else each full collection walks it, 15 ms in which nobody is answered
         log.info("serving", extra={"member": store.member, "host": config.host, "port": config.data_port})
@@ -106,6 +110,15 @@ def wanted(registry: Registry, syncs: Syncs) -> Collection[CommitId] | None:
     """The commits that somebody counts on now; None while that is not known."""
     named = registry.named()
     return None if named is None else {*named, *syncs.commits()}
+
+
+def prefetching(
+    config: MemberConfig, registry: Registry, reader: ChunkReader, parts: tuple[DiskStore, CatalogFiles, Executor]
+) -> Prefetches:
+    store, catalog, pool = parts
+    room = config.capacity_bytes * config.high_watermark_percent // 100
+    house = House(reader, store, catalog, pool, room, time.monotonic, lambda: int(time.time() * 1000))
+    return Prefetches(os.path.join(os.path.dirname(config.catalog_path), "prefetch"), house, registry.commit_of)
 
 
 @asynccontextmanager

@@ -17,7 +17,9 @@ from forebay_cache.contract.admin import (
     SyncRequest,
 )
 from forebay_cache.contract.config import ClusterState
+from forebay_cache.contract.prefetch import PrefetchReport, PrefetchRequest
 from forebay_cache.member.durable import save
+from forebay_cache.member.prefetch.board import Prefetches
 from forebay_cache.member.registry import Registry, Served
 from forebay_cache.member.scrub import ScrubCounters
 from forebay_cache.member.syncs import Syncs
@@ -49,6 +51,7 @@ class Parts:
     syncs: Syncs
     counters: ReadCounters
     scrub: ScrubCounters
+    prefetches: Prefetches
 
 
 class MemberBackend:
@@ -92,6 +95,15 @@ class MemberBackend:
 
     async def sync(self, uid: str) -> SyncReport | None:
         return self._parts.syncs.newest(uid)
+
+    async def start_prefetch(self, uid: str, request: PrefetchRequest) -> PrefetchReport:
+        return await self._parts.prefetches.start(uid, request)
+
+    async def prefetch(self, uid: str) -> PrefetchReport | None:
+        return self._parts.prefetches.newest(uid)
+
+    async def stop_prefetch(self, uid: str) -> PrefetchReport:
+        return await self._parts.prefetches.stop(uid)
 
     async def commits(self, uid: str) -> CommitList:
         return CommitList(commits=tuple(await asyncio.to_thread(self._commits, self._parts.registry.served(uid))))

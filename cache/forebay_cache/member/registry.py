@@ -91,6 +91,10 @@ class Registry:
         found = self._catalog.commit(CommitId(wanted))
         return ResolvedCommit(dataset_uid=uid, commit=wanted, files=found.file_count, bytes=found.total_bytes)
 
+    def commit_of(self, uid: str, commit: CommitId | None) -> Commit:
+        """A Dataset's commit; None: the one that a new mount shows. Raises NotFound, CatalogCorrupt."""
+        return self._catalog.commit(CommitId(self.resolve(uid, commit or "").commit))
+
     def origin(self, identity: str) -> Origin:
         """Raises NotFound for an origin that no Dataset names."""
         return self._origins.by_identity(identity)

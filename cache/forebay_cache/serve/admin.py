@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from forebay_cache.contract.admin import AdminError, SyncRequest
 from forebay_cache.contract.config import ClusterState, Document
+from forebay_cache.contract.prefetch import PrefetchRequest
 from forebay_cache.model import errors
 from forebay_cache.serve.base import AdminBackend
 from forebay_cache.telemetry import CONTENT_TYPE
@@ -28,6 +29,7 @@ END_GRACE_S = 5.0
 _STATUS: dict[type[Exception], tuple[int, str]] = {
     errors.NotFound: (404, "NotFound"),
     errors.SyncConflict: (409, "Conflict"),
+    errors.PrefetchConflict: (409, "Conflict"),
     errors.BadInput: (400, "BadRequest"),
     ValidationError: (400, "BadDocument"),
     TimeoutError: (503, "DeadlineExceeded"),
@@ -92,6 +94,9 @@ class AdminApi:
             web.get("/v1/report", self.report),
             web.post("/v1/datasets/{uid}/sync", self.start_sync),
             web.get("/v1/datasets/{uid}/sync", self.sync),
+            web.post("/v1/datasets/{uid}/prefetch", self.start_prefetch),
+            web.get("/v1/datasets/{uid}/prefetch", self.prefetch),
+            web.delete("/v1/datasets/{uid}/prefetch", self.stop_prefetch),
             web.get("/v1/datasets/{uid}/commits", self.commits),
             web.get("/v1/datasets/{uid}/diff", self.diff),
             web.get("/healthz", self.health),
@@ -115,6 +120,19 @@ class AdminApi:
         if report is None:
             raise errors.NotFound("no sync of this Dataset ever ran here")
         return _document(report)
+
+    async def start_prefetch(self, request: web.Request) -> web.Response:
+        wanted = PrefetchRequest.model_validate_json(await request.read() or b"{}")
+        return _document(await self._backend.start_prefetch(request.match_info["uid"], wanted))
+
+    async def prefetch(self, request: web.Request) -> web.Response:
+        report = await self._backend.prefetch(request.match_info["uid"])
+        if report is None:
+            raise errors.NotFound("no prefetch of this Dataset ever ran here")
+        return _document(report)
+
+    async def stop_prefetch(self, request: web.Request) -> web.Response:
+        return _document(await self._backend.stop_prefetch(request.match_info["uid"]))
 
     async def commits(self, request: web.Request) -> web.Response:
         return _document(await self._backend.commits(request.match_info["uid"]))

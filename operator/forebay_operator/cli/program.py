@@ -27,6 +27,7 @@ COMMANDS = {
     "delete": "delete objects, by name or as manifests name them",
     "status": "show clusters, members and Datasets",
     "sync": "list a Dataset's origin now and make what is there its newest commit",
+    "prefetch": "bring files of a Dataset into the cache before they are read, or evict them",
     "commits": "list the commits of a Dataset",
     "diff": "show which files differ between two commits",
     "rollback": "serve an older commit, or the newest again",

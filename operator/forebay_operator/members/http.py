@@ -17,6 +17,7 @@ from forebay_cache.contract.admin import (
     SyncRequest,
 )
 from forebay_cache.contract.config import ClusterState, Document
+from forebay_cache.contract.prefetch import PrefetchReport, PrefetchRequest
 from forebay_operator.members.base import SERVER_NAME, TlsFiles
 from forebay_operator.model import MemberError, MemberUnavailable
 
@@ -45,6 +46,16 @@ class HttpMember:
     async def sync(self, dataset_uid: str) -> SyncReport | None:
         text = await self._call("GET", f"/v1/datasets/{dataset_uid}/sync", missing_ok=True)
         return _parsed(SyncReport, text) if text else None
+
+    async def start_prefetch(self, dataset_uid: str, request: PrefetchRequest) -> PrefetchReport:
+        return _parsed(PrefetchReport, await self._call("POST", f"/v1/datasets/{dataset_uid}/prefetch", request))
+
+    async def prefetch(self, dataset_uid: str) -> PrefetchReport | None:
+        text = await self._call("GET", f"/v1/datasets/{dataset_uid}/prefetch", missing_ok=True)
+        return _parsed(PrefetchReport, text) if text else None
+
+    async def stop_prefetch(self, dataset_uid: str) -> PrefetchReport:
+        return _parsed(PrefetchReport, await self._call("DELETE", f"/v1/datasets/{dataset_uid}/prefetch"))
 
     async def commits(self, dataset_uid: str) -> CommitList:
         return _parsed(CommitList, await self._call("GET", f"/v1/datasets/{dataset_uid}/commits"))

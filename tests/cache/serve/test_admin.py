@@ -16,7 +16,8 @@ from cryptography.x509.oid import NameOID
 
 from forebay_cache.contract.admin import AdminError, CommitList, DiffReport, MemberReport, SyncReport, SyncRequest
 from forebay_cache.contract.config import ClusterState
-from forebay_cache.model.errors import ConfigError, NotFound, SyncConflict
+from forebay_cache.contract.prefetch import PrefetchReport, PrefetchRequest
+from forebay_cache.model.errors import ConfigError, NotFound, PrefetchConflict, SyncConflict
 from forebay_cache.serve.admin import BODY_LIMIT, start_admin
 
 COMMIT = "ab" * 32
@@ -31,6 +32,7 @@ class Backend:
         self.fails: Exception | None = None
         self.not_ready: str | None = None
         self.running: SyncReport | None = None
+        self.fetching: PrefetchReport | None = None
 
     def _met(self, *call: object) -> None:
         self.asked.append(call)
@@ -56,6 +58,19 @@ class Backend:
     async def sync(self, uid: str) -> SyncReport | None:
         self._met("sync", uid)
         return self.running
+
+    async def start_prefetch(self, uid: str, request: PrefetchRequest) -> PrefetchReport:
+        self._met("start_prefetch", uid, request.prefix)
+        self.fetching = PrefetchReport(id="p", state="Running", request=request, commit=COMMIT, started_ms=1)
+        return self.fetching
+
+    async def prefetch(self, uid: str) -> PrefetchReport | None:
+        return self.fetching
+
+    async def stop_prefetch(self, uid: str) -> PrefetchReport:
+        self._met("stop_prefetch", uid)
+        assert self.fetching is not None
+        return self.fetching.model_copy(update={"state": "Stopped"})
 
     async def commits(self, uid: str) -> CommitList:
         self._met("commits", uid)
@@ -111,12 +126,28 @@ async def test_reports_syncs_commits_and_diffs(ask, backend: Backend) -> None:
     assert ("start_sync", "u", COMMIT) in backend.asked
 
 
+async def test_a_prefetch_is_started_looked_at_and_stopped(ask, backend: Backend) -> None:
+    path = "/v1/datasets/u/prefetch"
+    status, body = await ask("GET", path)
+    assert (status, AdminError.model_validate_json(body).reason) == (404, "NotFound")
+    status, body = await ask("POST", path, data=PrefetchRequest(prefix="a/").model_dump_json())
+    assert (status, PrefetchReport.model_validate_json(body).state) == (200, "Running")
+    assert await ask("GET", path) == (200, body)
+    status, body = await ask("DELETE", path)
+    assert (status, PrefetchReport.model_validate_json(body).state) == (200, "Stopped")
+    assert backend.asked == [("start_prefetch", "u", "a/"), ("stop_prefetch", "u")]
+    backend.fails = PrefetchConflict("another one runs")
+    status, body = await ask("POST", path)
+    assert (status, AdminError.model_validate_json(body).message) == (409, "another one runs")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "reason"),
     [
         ("PUT", "/v1/state", b"{", 400, "BadDocument"),
         ("PUT", "/v1/state", b'{"version": "x"}', 400, "BadDocument"),
         ("POST", "/v1/datasets/u/sync", b"[]", 400, "BadDocument"),
+        ("POST", "/v1/datasets/u/prefetch", b'{"prefix": "a", "paths": ["b"]}', 400, "BadDocument"),
         ("GET", "/v1/datasets/u/diff", None, 400, "BadRequest"),
         ("GET", "/v1/datasets/u/diff?old=slow&new=x", None, 503, "DeadlineExceeded"),
         ("GET", "/nope", None, 404, "NotFound"),

@@ -16,6 +16,7 @@ from tests.rigs import objects as rigs
 from tests.rigs.controlplane import ControlPlane
 
 from forebay_cache.contract.admin import CommitList, CommitReport, DatasetReport, DiffReport, MemberReport
+from forebay_cache.contract.prefetch import PrefetchReport, PrefetchRequest
 from forebay_operator import main, names
 from forebay_operator.cli import program
 from forebay_operator.cli.base import Parts, Where
@@ -23,7 +24,7 @@ from forebay_operator.kube import http
 from forebay_operator.kube.base import Kube
 from forebay_operator.kube.memory import MemoryKube
 from forebay_operator.members.base import TlsFiles
-from forebay_operator.model import Object
+from forebay_operator.model import MemberUnavailable, Object
 from forebay_operator.runtime.controller import ROOT_ANNOTATION
 
 __all__ = ["limits", "member", "objects", "running"]
@@ -40,6 +41,10 @@ class Members:
     uid: str = ""
     heads: list[str] = field(default_factory=list)
     """What the Dataset's head is at each report."""
+    prefetches: list[PrefetchRequest] = field(default_factory=list)
+    reports: list[PrefetchReport] = field(default_factory=list)
+    """What is said of a prefetch, one after the other."""
+    silent: bool = False
 
     def at(self, address: str, port: int, tls: TlsFiles) -> "Members":
         self.asked.append((address, port, tls.ca))
@@ -62,6 +67,18 @@ class Members:
         served = DatasetReport(uid=self.uid, head=self.heads.pop(0), cached_bytes=0, cached_chunks=0)
         names = {"member": "m", "cluster_uid": "c", "boot_id": "b"}
         return MemberReport(**names, state_version=1, ready=True, datasets=(served,), **counts)
+
+    async def start_prefetch(self, dataset_uid: str, request: PrefetchRequest) -> PrefetchReport:
+        self.prefetches.append(request)
+        return self.reports.pop(0)
+
+    async def prefetch(self, dataset_uid: str) -> PrefetchReport | None:
+        if self.silent:
+            raise MemberUnavailable("no answer in time")
+        return self.reports.pop(0) if self.reports else None
+
+    async def stop_prefetch(self, dataset_uid: str) -> PrefetchReport:
+        return self.reports[0].model_copy(update={"state": "Stopped"})
 
     async def aclose(self) -> None:
         self.closed = True
