@@ -7,6 +7,7 @@ import mmap
 import os
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import BinaryIO
 
 from forebay_cache.model.ids import BLOCK_SIZE, CHUNK_SIZE, ChunkId
@@ -31,7 +32,7 @@ def scrub(shelf: Shelf, room: Room, after: int) -> Scrubbed | None:
             chunk = shelf.ledger.chunk(row) if row >= 0 else None
         if chunk is None:
             return None
-        size = _read(shelf.complete_path(chunk), lambda file, name=chunk: _good_size(file, name))
+        size = _read(shelf.complete_path(chunk), partial(_good_size, chunk))
         if size is not None:
             return Scrubbed(row, chunk, size, good=size > 0 or not _condemn(shelf, room, chunk))
 
@@ -50,7 +51,7 @@ def _read(path: str, check: Callable[[BinaryIO], int]) -> int | None:
     return 0
 
 
-def _good_size(file: BinaryIO, chunk: ChunkId) -> int:
+def _good_size(chunk: ChunkId, file: BinaryIO) -> int:
     """Bytes of the chunk, if every one of them is right; else 0."""
     with closing(mmap.mmap(-1, _AT_ONCE)) as buffer:  # direct reads want memory that begins with a page
         tail = _pread(file, buffer, SUMS_AT, FOOTER_AT - SUMS_AT + BLOCK_SIZE)
