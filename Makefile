@@ -7,9 +7,9 @@ PY := .venv/bin/python
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: system .venv/.installed controlplane ## Install everything a fresh Debian 12 with Python 3.11 lacks
+setup: system .venv/.installed controlplane helm ## Install everything a fresh Debian 12 with Python 3.11 lacks
 
-.PHONY: system controlplane
+.PHONY: system controlplane helm
 system:
 	@tools/setup.sh system
 
@@ -18,6 +18,9 @@ system:
 
 controlplane: .venv/.installed
 	@tools/setup.sh controlplane
+
+helm: controlplane
+	@e2e/helm/build.sh
 
 demo: system .venv/.installed ## Run the whole product on this machine: a real S3 store, the cache, a mount, three epochs
 	@$(PY) -m examples.demo $(ARGS)
@@ -36,8 +39,9 @@ type:
 layers:
 	@.venv/bin/lint-imports --no-cache | tail -n 6; exit $${PIPESTATUS[0]}
 
-gen: .venv/.installed ## Write the generated files: CRDs, reference pages, messages of gRPC
+gen: .venv/.installed ## Write the generated files: CRDs, the chart's copy of them, messages of gRPC
 	@$(PY) -m forebay_operator.api.crd crds
+	@$(PY) tools/chart.py
 	@tools/messages.sh
 
 lock: .venv/.installed ## Take the newest versions that pyproject.toml allows
@@ -46,6 +50,7 @@ lock: .venv/.installed ## Take the newest versions that pyproject.toml allows
 fresh:
 	@d=$$(mktemp -d) && $(PY) -m forebay_operator.api.crd $$d && diff -r crds $$d && rm -r $$d \
 	  || { echo "crds/ is not what the models say: run 'make gen'"; exit 1; }
+	@$(PY) tools/chart.py --check
 	@tools/messages.sh --check
 
 test: setup ## Run every test

@@ -83,8 +83,11 @@ def program_folder() -> pathlib.Path | str:
 
 
 @contextlib.contextmanager
-def control_plane(folder: pathlib.Path, programs: pathlib.Path) -> Iterator[ControlPlane]:
-    """Starts both programs with their state in `folder`; ends them on the way out, and they end with this process."""
+def control_plane(folder: pathlib.Path, programs: pathlib.Path, flags: Sequence[str] = ()) -> Iterator[ControlPlane]:
+    """Starts both programs with their state in `folder`; ends them on the way out, and they end with this process.
+
+    `flags`: more of the API server's.
+    """
     etcd_port, peer_port, api_port = free_ports(3)
     pki = folder / "pki"
     pki.mkdir()
@@ -95,7 +98,7 @@ def control_plane(folder: pathlib.Path, programs: pathlib.Path) -> Iterator[Cont
     plane = ControlPlane(f"https://127.0.0.1:{api_port}", *files, etcd)
     with contextlib.ExitStack() as stack:
         stack.enter_context(process(folder, etcd_command(programs, folder, etcd_port, peer_port)))
-        server = stack.enter_context(process(folder, apiserver_command(programs, pki, etcd_port, api_port)))
+        server = stack.enter_context(process(folder, [*apiserver_command(programs, pki, etcd_port, api_port), *flags]))
         wait_until(lambda: alive(server, folder) and ready(plane), "the API server ready")
         yield plane
 
