@@ -168,6 +168,39 @@ def test_a_killed_member_comes_back_with_what_it_had(house: House) -> None:
     assert same(house.folder / "got", house.origin)
 
 
+BROKEN = {
+    "a: [": "is not YAML",
+    "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}": "apps/v1/Deployment x: Forebay takes",
+    "apiVersion: forebay.dev/v1alpha1\nkind: CacheCluster\nmetadata: {name: x}\nspec: {storage: {capacity: 1Gi}}": "spec.storage",
+    "apiVersion: forebay.dev/v1alpha1\nkind: Dataset\nmetadata: {name: x}\nspec: {clusterRef: {name: main}}": "spec.sources",
+    "apiVersion: forebay.dev/v1alpha1\nkind: Dataset\nmetadata: {name: photos}\nspec: {sourcs: []}": "spec.",
+}
+
+
+def test_bad_input_is_one_line_and_the_house_goes_on(house: House) -> None:
+    house.until("Dataset photos: ready")
+    bad = house.folder / "bad.yaml"
+    for text, says in BROKEN.items():
+        bad.write_text(text)
+        for argv in (("apply", "-f", str(bad)), ("up", "-f", str(bad), "--state", str(house.folder / "other"))):
+            refused(house.tried(*argv), 2, says)
+    refused(house.tried("apply", "-f", str(house.folder / "none.yaml")), 2, "No such file")
+    refused(house.tried("cat", "nowhere", "a/0.bin"), 3, "nowhere")
+    refused(house.tried("cat", "photos", "../../etc/passwd"), 3, "../../etc/passwd")
+    house.run("get", "photos", "/", "--to", str(house.folder / "got"))
+    assert same(house.folder / "got", house.origin)
+    assert json.loads(house.run("status", "-o", "json"))["members"][0]["restarts"] == 0
+
+
+def refused(done: subprocess.CompletedProcess[str], code: int, says: str) -> None:
+    """Its last line says why; `up` has told before where it keeps its state."""
+    assert done.returncode == code, done.stderr
+    *before, line = done.stderr.splitlines()
+    assert line.startswith("forebay")
+    assert says in line
+    assert len(before) <= 2, done.stderr
+
+
 @pytest.mark.rgw
 def test_a_bucket_of_ones_own_is_served_with_the_keys_of_a_secret(gateway: Gateway, folder: Path) -> None:
     origin, bucket = gateway.client(), gateway.bucket()
