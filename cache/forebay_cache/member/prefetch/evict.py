@@ -27,6 +27,8 @@ async def evict(units: Iterator[Unit], store: Store, catalog: Catalog, pool: Exe
             kept += 1
         elif await loop.run_in_executor(pool, store.evict, chunk):
             progress.bytes_done += size
+    if not kept:
+        progress.files_done = progress.files
     return f"{kept} chunks stay, because they hold other files as well" if kept else ""
 
 
