@@ -143,13 +143,14 @@ class Prefetches:
     async def _end(self, uid: str, state: str, message: str) -> None:
         held = self._held[uid]
         ended = {"state": state, "message": message, "finished_ms": self._house.now_ms()}
-        held.report = held.progress.on(held.report.model_copy(update=ended))
-        counts = {"bytes": held.report.bytes_done, "fetched": held.report.fetched, "failed": held.report.failed}
+        report = held.progress.on(held.report.model_copy(update=ended))
+        counts = {"bytes": report.bytes_done, "fetched": report.fetched, "failed": report.failed}
         log.info("prefetch ended", extra={"dataset": uid, "state": state, "reason": message, **counts})
         try:
-            await self._keep(uid, held.report)
+            await self._keep(uid, report)  # first, so that who sees the end sees it after a restart as well
         except ForebayError as exc:
             log.warning("prefetch not kept", extra={"dataset": uid, "reason": str(exc)})
+        held.report = report
 
     async def _keep(self, uid: str, report: PrefetchReport) -> None:
         async with self._saving:  # one after the other: the newest must be what stays
@@ -159,11 +160,12 @@ class Prefetches:
         path = os.path.join(self._folder, f"{_name(uid)}.json")
         with disk("keeping a prefetch"):
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
-            with open(f"{path}.new", "w", encoding="utf-8") as file:
+            aside = f"{path}.{uuid.uuid4().hex}"  # one that was cancelled may still be writing
+            with open(aside, "w", encoding="utf-8") as file:
                 file.write(report.model_dump_json())
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(f"{path}.new", path)
+            os.replace(aside, path)
 
     def _saved(self) -> dict[str, PrefetchReport]:
         found = {}
