@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forebay_operator.kube.base import Kube
+from forebay_operator.kube.cache import CachedKube
 from forebay_operator.model import (
     KINDS,
     POD,
@@ -24,6 +25,7 @@ from forebay_operator.model import (
     Object,
     key_of,
 )
+from forebay_operator.names import is_controlled
 from forebay_operator.runtime import sets
 from forebay_operator.runtime.container import Place, container_ports
 from forebay_operator.runtime.owners import orphans
@@ -56,10 +58,12 @@ class Runtime:
     """Runs the pods of `kube`. `run` returns only by cancellation, after every process has ended."""
 
     def __init__(self, kube: Kube, settings: Settings) -> None:
-        self._kube = kube
+        self._below = kube
+        self._kube = CachedKube(kube, {kind: {} for kind in KINDS.values()}, settings.now)
         self._settings = settings
         self.processes = Processes(settings.state / "processes")
         self._wake = asyncio.Event()
+        self._kube.listen(lambda _: self._wake.set())
         self._objects: Mapping[Key, Object] = {}
         self._pods: dict[Key, tuple[Pod, asyncio.Task[None]]] = {}
         self._written: dict[Key, object] = {}
@@ -67,13 +71,12 @@ class Runtime:
     async def begin(self) -> None:
         """Before anyone looks: ends what a killed run left, and takes back what it last said of its pods."""
         await self.processes.end_orphans()
-        for key, _ in await self._listed(POD):
-            await self._apply_status(key, {"phase": "Pending"})
+        for pod in (await self._below.list(POD)).items:
+            await self._apply_status(key_of(pod), {"phase": "Pending"})
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            for kind in KINDS.values():
-                group.create_task(self._follow(kind))
+            group.create_task(self._kube.run())
             while True:
                 await self._turn(group)
 
@@ -92,7 +95,8 @@ class Runtime:
 
     async def pass_over(self, group: asyncio.TaskGroup) -> None:
         """One pass: collect orphans, run and stop pods, advance sets, write statuses."""
-        self._objects = {key: obj for kind in KINDS.values() for key, obj in await self._listed(kind)}
+        listings = [await self._kube.list(kind) for kind in KINDS.values()]
+        self._objects = {key_of(obj): obj for listing in listings for obj in listing.items}
         for key in orphans(self._objects):
             await self._delete(key, self._objects[key]["metadata"]["uid"])
         self._run_pods(group)
@@ -100,10 +104,6 @@ class Runtime:
             await self._advance(key, owner)
         await self._write_statuses()
         self._drop_directories()
-
-    async def _listed(self, kind: Kind) -> list[tuple[Key, Object]]:
-        listed = [(obj["metadata"], obj) for obj in (await self._kube.list(kind)).items]
-        return [(Key(kind, metadata["namespace"], metadata["name"]), obj) for metadata, obj in listed]
 
     def _of(self, kind: Kind) -> list[tuple[Key, Object]]:
         return [(key, obj) for key, obj in self._objects.items() if key.kind == kind]
@@ -142,7 +142,7 @@ class Runtime:
         self._wake.set()
 
     async def _advance(self, key: Key, owner: Object) -> None:
-        pods = [obj for _, obj in self._of(POD) if owned(obj, owner)]
+        pods = [obj for _, obj in self._of(POD) if is_controlled(obj, owner["metadata"]["uid"])]
         ending = {k.name for k, (_, task) in self._pods.items() if k.namespace == key.namespace and task.cancelling()}
         for step in sets.steps(owner, pods, ending):
             await self._take(step)
@@ -189,23 +189,6 @@ class Runtime:
         for path in (self._settings.state / "pods").glob("*"):
             if path not in wanted:
                 shutil.rmtree(path, ignore_errors=True)
-
-    async def _follow(self, kind: Kind) -> None:
-        """Wakes the loop at every event of a kind. What changed is seen by the pass, so a missed event costs one tick."""
-        while True:
-            try:
-                listed = await self._kube.list(kind)
-                self._wake.set()
-                async for _ in self._kube.watch(kind, listed.resource_version):
-                    self._wake.set()
-            except KubeError as exc:
-                log.debug("watch ended, starting again kind=%s error=%s", kind.kind, exc)
-            await self._settings.sleep(RETRY_S)
-
-
-def owned(obj: Object, owner: Object) -> bool:
-    references = obj["metadata"].get("ownerReferences") or ()
-    return any(reference["uid"] == owner["metadata"]["uid"] for reference in references)
 
 
 def annotated(body: Object, annotations: Mapping[str, str]) -> Object:
