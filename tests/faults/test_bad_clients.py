@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import resource
 import socket
 import struct
@@ -59,7 +60,9 @@ def test_a_body_that_ends_early_is_cut_short_and_never_padded(house: House) -> N
     (record,) = house.member.told(before)
     assert (record["event"], record["level"]) == ("answer cut short", "warning")
     assert "'breaks-off.large'" in record["reason"]
-    assert str(3 << 20) in record["reason"]
+    came = re.search(r"broke off after (\d+) of 8388608 bytes", record["reason"])  # the last read before it may be lost
+    assert came
+    assert len(found.body) <= int(came[1]) <= 3 << 20
 
 
 def test_an_origin_that_is_not_there_fails_misses_alone_and_its_return_heals(house: House) -> None:
