@@ -1,10 +1,11 @@
 """What a sync compares with: the parent's entries, as far as they can be read.
 
 A damaged file must not fail every later sync. What it stood for is listed as if it were new, and so is packed, and later
-fetched, once more: files of a lost leaf, files of a segment whose parts table is lost. Where the parent's record is lost, the
-newest other commit of the same sources takes its place.
+fetched, once more: files of a lost leaf, files of a segment whose parts table is lost. Where the parent itself is lost, with its
+record or with the whole disk, the newest other commit of the same sources takes its place, or none.
 """
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -19,6 +20,8 @@ from forebay_cache.model.errors import CatalogCorrupt, NotFound
 from forebay_cache.model.ids import CommitId, SegmentId
 from forebay_cache.origin.base import OriginObject
 
+log = logging.getLogger("forebay.sync")
+
 
 def source_name(mapping: Mapping) -> SourceName:
     path, prefix = (text.decode(errors="backslashreplace") for text in (mapping.path, mapping.prefix))
@@ -26,16 +29,16 @@ def source_name(mapping: Mapping) -> SourceName:
 
 
 def reference(files: CatalogFiles, parent: CommitId | None, sources: tuple[SourceName, ...]) -> LeafCommit | None:
-    """The parent, or what is left of it, or what can stand in for it. Raises NotFound for a parent that never was here."""
+    """The parent, or what is left of it, or what can stand in for it."""
     if parent is None:
         return None
     try:
-        record = files.record(parent)
-    except (NotFound, CatalogCorrupt):
-        if not files.quarantine.holds("commits", f"{parent}.json"):
-            raise
-        return _newest(files, sources)
-    return _readable(files, record)
+        return _readable(files, files.record(parent))
+    except (NotFound, CatalogCorrupt) as exc:
+        found = _newest(files, sources)
+        instead = found.id if found else "none: every file is packed anew"
+        log.warning("parent not here", extra={"parent": parent, "instead": instead, "reason": str(exc)})
+        return found
 
 
 def _newest(files: CatalogFiles, sources: tuple[SourceName, ...]) -> LeafCommit | None:

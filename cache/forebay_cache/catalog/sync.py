@@ -53,8 +53,9 @@ async def run_sync(
 ) -> CommitReport:
     """The commit of what is there now; `parent`'s own report where nothing changed, and then nothing was written.
 
-    Raises OriginError (which source cannot be listed), NotFound (the parent is not here), StoreFull, StoreFailed,
-    SyncConflict, BadInput; `reason` has the word for each.
+    A parent that is not here is no obstacle: what can stand in for it does. Raises OriginError (which source cannot be
+    listed), CatalogCorrupt (retry: it was set aside), StoreFull, StoreFailed, SyncConflict, BadInput; `reason` has the word
+    for each.
     """
     sources = tuple(source_name(mapping) for mapping in mappings)
     with (
