@@ -142,5 +142,46 @@ OPERATOR_ELECTED = Metric("forebay_operator_elected", "gauge", "1 where this ope
 OPERATOR_SILENT = Metric(
     "forebay_operator_silent_seconds", "gauge", "Since the watch or look that is quiet longest was heard of.", "seconds"
 )
+OPERATOR_LOOKS = Metric(
+    "forebay_operator_looks_total",
+    "counter",
+    "Looks at objects of a kind, by how they ended (done, failed).",
+    labels=("kind", "result"),
+)
+OPERATOR_LOOK_SECONDS = Metric(
+    "forebay_operator_look_seconds", "histogram", "What a look took.", "seconds", ("kind",), LATENCY_BUCKETS
+)
+OPERATOR_QUEUED = Metric(
+    "forebay_operator_queued_clusters", "gauge", "Clusters that are due for a look and that nobody looks at yet."
+)
+OPERATOR_OVERDUE = Metric(
+    "forebay_operator_overdue_seconds", "gauge", "How long the first of the queued clusters has been due.", "seconds"
+)
+OPERATOR_WATCH_SILENT = Metric(
+    "forebay_operator_watch_silent_seconds",
+    "gauge",
+    "Since the watch of a kind last said anything; the API server speaks up each minute.",
+    "seconds",
+    ("kind",),
+)
+OPERATOR_WRITES = Metric(
+    "forebay_operator_writes_total",
+    "counter",
+    "Writes to the API server, by how they ended (accepted, failed).",
+    labels=("verb", "kind", "result"),
+)
+
+CLUSTER_INFO = Metric(
+    "forebay_cluster_info",
+    "gauge",
+    "1 for each cache cluster, labelled with whose it is and the origin it depends on most.",
+    labels=("namespace", "cache_cluster", "owner", "tier", "origin"),
+)
+MEMBERS_DESIRED = Metric(
+    "forebay_members_desired", "gauge", "Members a cluster should have.", labels=("namespace", "cache_cluster")
+)
+MEMBERS_READY = Metric(
+    "forebay_members_ready", "gauge", "Members of a cluster that are ready.", labels=("namespace", "cache_cluster")
+)
 
 METRICS: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

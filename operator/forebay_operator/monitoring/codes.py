@@ -200,6 +200,11 @@ CODES: Mapping[str, Code] = {
     "MAC605": Code(
         "every severity has a way", "A page or a ticket that no route takes ends at the root.", "no route for page"
     ),
+    "MAC606": Code(
+        "routing tests pass",
+        "tests/routes.yaml says who hears of what; a change of routes must not change that unseen.",
+        "receivers: [pages] where a ticket goes",
+    ),
     "MAC701": Code("dashboards", "JSON with a title and a stable uid of its own.", "no uid"),
     "MAC702": Code("panels ask for what exists", "An empty panel at night misleads.", "forebay_s3_request_total"),
     "MAC801": Code("size guard", "What is rendered has to fit the objects that carry it.", "rules over maxRuleBytes"),

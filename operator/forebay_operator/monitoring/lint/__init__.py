@@ -1,0 +1,1 @@
+"""Standards as codes: expressions on their syntax tree, alerts, recordings, routes and dashboards. Pure."""

@@ -1,0 +1,12 @@
+"""The pack: rules, routes, runbooks and tests that ship with the operator, as a repository has them."""
+
+from pathlib import Path
+
+from forebay_operator.monitoring.source.base import Tree
+from forebay_operator.monitoring.source.folder import read_folder
+
+FOLDER = Path(__file__).parent / "pack"
+
+
+def shipped() -> Tree:
+    return read_folder(FOLDER)
