@@ -138,9 +138,13 @@ def test_a_damaged_catalog_serves_no_head_and_says_so_once(one: Member, folder: 
     found = one.get("/open/good.txt")
     assert (found.status, found.code) == (503, "DatasetNotReady")
     told = warnings(one, before)
-    assert [record["event"] for record in told] == ["head not served", "request refused"]
-    assert "match" in told[0]["reason"]
+    aside, not_served, refused = told
+    assert (aside["event"], aside["file"]) == ("catalog file damaged, set aside", f"{folder}/{path.name}")
+    assert (not_served["event"], refused["event"]) == ("head not served", "request refused")
+    assert "`forebay sync` heals it" in not_served["reason"]
     assert one.answers("/readyz")
+    assert one.sync(one.state.datasets[0]).state == "Succeeded"
+    all_right(one)
 
 
 def test_a_lost_catalog_file_is_no_missing_key(one: Member) -> None:
