@@ -80,7 +80,7 @@ FENCES = {
     "pyverbs": ("forebay_cache/transfer/rdma",),
     "prometheus_client": ("forebay_cache/telemetry.py",),
     "httptools": ("forebay_cache/serve/",),
-    "crc32c": ("forebay_cache/store/", "forebay_cache/catalog/"),
+    "crc32c": ("forebay_cache/store/", "forebay_cache/catalog/", "forebay_cache/transfer/"),
     "dulwich": ("forebay_operator/monitoring/source/",),
     "jinja2": ("forebay_operator/monitoring/render/",),
     "promql_parser": ("forebay_operator/monitoring/lint/",),

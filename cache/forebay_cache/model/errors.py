@@ -41,6 +41,12 @@ class MemberUnreachable(ForebayError):
     retry = True
 
 
+class MemberBadFrame(ForebayError):
+    """Another member sent what breaks the protocol, or bytes that do not match their checksums. Retry, or ask elsewhere."""
+
+    retry = True
+
+
 class OriginError(ForebayError):
     """Something about the origin. Raised as one of its subclasses."""
 

@@ -1,0 +1,1 @@
+"""Bytes between members: one protocol, over TCP, or in memory for tests."""

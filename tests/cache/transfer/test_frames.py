@@ -1,0 +1,154 @@
+"""Frames come back as they were, and nothing that comes is taken for what it is not."""
+
+import struct
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from forebay_cache.model.errors import MemberBadFrame
+from forebay_cache.model.ids import BLOCK_SIZE, CHUNK_SIZE, ChunkId, SegmentId
+from forebay_cache.model.ranges import Span
+from forebay_cache.transfer import frames
+from forebay_cache.transfer.base import (
+    ASK_BYTES_LIMIT,
+    SPANS_LIMIT,
+    Absent,
+    Ask,
+    Busy,
+    Other,
+    Reason,
+    Refused,
+    WrongEpoch,
+)
+
+BLOCKS = CHUNK_SIZE // BLOCK_SIZE
+
+
+@st.composite
+def spans(draw: st.DrawFn) -> Span:
+    first = draw(st.integers(0, BLOCKS - 1))
+    last = draw(st.integers(first + 1, min(BLOCKS, first + 8)))
+    name = ChunkId(SegmentId(draw(st.binary(min_size=32, max_size=32))), draw(st.integers(0, 2**32 - 1)))
+    return Span(name, first * BLOCK_SIZE, last * BLOCK_SIZE)
+
+
+asks = st.builds(
+    Ask,
+    st.lists(spans(), min_size=1, max_size=SPANS_LIMIT).map(tuple),
+    st.integers(0, 2**64 - 1),
+    st.booleans(),
+    st.integers(0, 100_000).map(lambda ms: ms / 1000),
+)
+indexes = st.integers(0, 2**16 - 1)
+others: st.SearchStrategy[Other] = st.one_of(
+    st.builds(Absent, indexes),
+    st.builds(Busy, indexes, st.integers(0, 100_000).map(lambda ms: ms / 1000)),
+    st.builds(WrongEpoch, indexes, st.integers(0, 2**64 - 1)),
+    st.builds(Refused, indexes, st.sampled_from(Reason), st.text("abcü", max_size=200)),
+)
+
+
+@given(asks)
+def test_an_ask_comes_back_as_it_was(ask: Ask) -> None:
+    data = frames.put_ask(ask)
+    assert frames.take_header(data[:8]) == (frames.K_ASK, len(data) - 8)
+    assert frames.take_ask(data[8:]) == ask
+
+
+@given(others)
+def test_an_answer_comes_back_as_it_was(answer: Other) -> None:
+    data = frames.put_other(answer)
+    kind, length = frames.take_header(data[:8])
+    assert length == len(data) - 8
+    assert frames.take_other(kind, data[8:]) == answer
+
+
+@given(indexes, st.integers(0, BLOCKS - 1), st.integers(1, 256))
+def test_a_frame_of_bytes_comes_back_as_it_was(index: int, first: int, count: int) -> None:
+    place = frames.Place(index, first * BLOCK_SIZE, min(first + count, BLOCKS) * BLOCK_SIZE)
+    sums = bytes(place.sums_size)
+    data = frames.put_bytes(place, sums)
+    kind, length = frames.take_header(data[:8])
+    assert kind == frames.K_BYTES
+    assert length == len(data) - 8 + place.stop - place.start <= frames.BYTES_LIMIT
+    assert frames.take_place(data[8:], length) == place
+
+
+@given(st.binary(min_size=8, max_size=8))
+@example(struct.pack("<HHI", frames.K_ASK, frames.VERSION, 2**32 - 1))
+@example(struct.pack("<HHI", frames.K_ASK, 2, 20))
+@example(struct.pack("<HHI", 99, frames.VERSION, 0))
+def test_no_header_promises_more_than_its_kind_may_have(data: bytes) -> None:
+    try:
+        kind, length = frames.take_header(data)
+    except MemberBadFrame:
+        return
+    assert length <= {frames.K_BYTES: frames.BYTES_LIMIT, frames.K_ASK: frames.ASK_LIMIT}.get(kind, 1024)
+
+
+@given(st.binary(max_size=200))
+def test_noise_is_an_ask_within_the_limits_or_refused(data: bytes) -> None:
+    try:
+        ask = frames.take_ask(data)
+    except MemberBadFrame:
+        return
+    assert 0 < len(ask.spans) <= SPANS_LIMIT
+    assert sum(span.length for span in ask.spans) <= ASK_BYTES_LIMIT
+
+
+@given(st.integers(0, 20), st.binary(max_size=600))
+def test_noise_is_an_answer_or_refused(kind: int, data: bytes) -> None:
+    try:
+        assert isinstance(frames.take_other(kind, data), Absent | Busy | WrongEpoch | Refused)
+    except MemberBadFrame:
+        return
+
+
+@given(st.binary(max_size=40), st.integers(0, 2**32 - 1))
+def test_noise_is_a_place_within_a_chunk_or_refused(data: bytes, length: int) -> None:
+    try:
+        place = frames.take_place(data, length)
+    except MemberBadFrame:
+        return
+    assert 0 <= place.start < place.stop <= CHUNK_SIZE
+
+
+@given(asks, st.data())
+def test_a_changed_ask_never_crashes(ask: Ask, data: st.DataObject) -> None:
+    body = bytearray(frames.put_ask(ask)[8:])
+    body[data.draw(st.integers(0, len(body) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    try:
+        frames.take_ask(body[: data.draw(st.integers(0, len(body)))])
+    except MemberBadFrame:
+        return
+
+
+def span(number: int, start: int, stop: int) -> Span:
+    return Span(ChunkId(SegmentId(bytes(32)), number), start, stop)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        (),
+        (span(0, 0, 4096),) * (SPANS_LIMIT + 1),
+        (span(0, 0, CHUNK_SIZE), span(1, 0, 4096)),
+        (span(0, 1, 4096),),
+        (span(0, 0, 4095),),
+        (span(0, 4096, 4096),),
+        (span(0, 0, CHUNK_SIZE + 4096),),
+    ],
+)
+def test_an_ask_beyond_the_limits_is_not_sent(wanted: tuple[Span, ...]) -> None:
+    with pytest.raises(ValueError, match=r"ask of|whole blocks"):
+        frames.put_ask(Ask(wanted, 1))
+
+
+def test_a_long_message_is_cut() -> None:
+    data = frames.put_other(Refused(0, Reason.FAILED, "x" * 10_000))
+    assert frames.take_header(data[:8])[1] == len(data) - 8 < 600
+
+
+def test_a_reason_of_a_newer_version_is_a_failure() -> None:
+    assert frames.take_other(frames.K_REFUSED, struct.pack("<HH", 4, 77) + b"new") == Refused(4, Reason.FAILED, "new")
