@@ -9,8 +9,6 @@ from typing import Any, Protocol
 from forebay_operator.kube.lease import Candidate
 from forebay_operator.model import Key
 
-SILENT_MOST_S = 300.0
-"""Watches that said nothing and looks that were due for so long do not come back by themselves."""
 STUCK_S = 60.0
 """An attempt at the lease ends long before."""
 UNANSWERED_S = 30.0
@@ -28,8 +26,9 @@ class Work(Protocol):
 
     def wake(self, key: Key) -> None: ...
 
-    @property
-    def silent_s(self) -> float: ...
+    def why_not_alive(self) -> str: ...
+
+    def why_not_ready(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +50,6 @@ class Engine:
     def elected(self) -> bool:
         return bool(self._works)
 
-    @property
-    def silent_s(self) -> float:
-        """Of the work that is quiet longest; 0 where there is none."""
-        return max((work.silent_s for work in self._works.values()), default=0.0)
-
     async def run(self) -> None:
         """Until cancelled; then another may go on at once."""
         try:
@@ -75,13 +69,14 @@ class Engine:
     def why_not_alive(self) -> str:
         if self._parts.now() - self._candidate.tried > STUCK_S:
             return f"the lease was not asked for in {STUCK_S:g} s"
-        silent_s = self.silent_s
-        return f"nothing was heard or done for {silent_s:.0f} s" if silent_s > SILENT_MOST_S else ""
+        return "; ".join(filter(None, (work.why_not_alive() for work in self._works.values())))
 
     def why_not_ready(self) -> str:
         """One that waits for its turn is ready."""
         silent_s = self._parts.now() - self._candidate.answered
-        return "" if silent_s < UNANSWERED_S else "the API server does not answer"
+        if silent_s >= UNANSWERED_S:
+            return "the API server does not answer"
+        return "; ".join(filter(None, (work.why_not_ready() for work in self._works.values())))
 
     async def _term(self) -> None:
         """Works until the lease is lost; nothing of it goes on after."""

@@ -20,6 +20,7 @@ from forebay_operator.members.base import Members
 from forebay_operator.model import Object
 
 AGENT_CONFIG = "agent.json"
+OPERATOR_URL = "operator.url"
 LOG_LIMIT = 8 << 20
 PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
 
@@ -66,7 +67,6 @@ def members() -> Members:
 def up(manifests: Sequence[Object], state: Path) -> AbstractAsyncContextManager[Kube]:
     from forebay_operator.kube.journal import open_journal  # noqa: PLC0415 - only `up` needs these
     from forebay_operator.kube.memory import MemoryKube  # noqa: PLC0415
-    from forebay_operator.reconcile.loop import Operator  # noqa: PLC0415
     from forebay_operator.runtime import up as house  # noqa: PLC0415
     from forebay_operator.runtime.controller import Settings  # noqa: PLC0415
 
@@ -80,17 +80,34 @@ def up(manifests: Sequence[Object], state: Path) -> AbstractAsyncContextManager[
             await kube.aclose()
             journal.close()
 
-    async def operate(kube: Kube) -> None:
-        found = members()
-        try:
-            await Operator(kube, found, time.time, time.monotonic, random.random).run()
-        finally:
-            await found.aclose()
-
     log_to(state / "logs" / "operator.log")
     agent = None if mounts_left_out() else agent_pod
     settings = Settings(state, os.environ, time.time, asyncio.sleep)
-    return house.up(manifests, settings, house.Parts(open_kube, operate, agent))
+    return house.up(manifests, settings, house.Parts(open_kube, lambda kube: operate(kube, state), agent))
+
+
+async def operate(kube: Kube, state: Path) -> None:
+    """Reconciles until cancelled; meanwhile OPERATOR_URL in `state` says where it answers probes and Prometheus."""
+    from importlib.metadata import version  # noqa: PLC0415 - only `up` needs these
+
+    from forebay_cache.contract import metrics  # noqa: PLC0415
+    from forebay_cache.telemetry import Telemetry  # noqa: PLC0415
+    from forebay_operator.health import Health  # noqa: PLC0415
+    from forebay_operator.reconcile.loop import Clocks, Operator  # noqa: PLC0415
+    from forebay_operator.reconcile.tally import Tally  # noqa: PLC0415
+
+    shown, found, build = Telemetry(), members(), (version("forebay"), "operator")
+    shown.show(metrics.BUILD, lambda: {build: 1.0})
+    clocks = Clocks(time.time, time.monotonic, random.random)
+    operator = Operator(kube, found, clocks, Tally(shown, time.monotonic))
+    health, told = Health(operator.why_not_alive, operator.why_not_ready, shown.exposition), state / OPERATOR_URL
+    try:
+        async with health.listen("127.0.0.1", 0) as port:
+            told.write_text(f"http://127.0.0.1:{port}\n")
+            await operator.run()
+    finally:
+        told.unlink(missing_ok=True)
+        await found.aclose()
 
 
 def log_to(path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.rigs.clock import fast
 
-from forebay_operator.engine import SILENT_MOST_S, Engine, Parts
+from forebay_operator.engine import Engine, Parts
 from forebay_operator.kube.lease import Candidate, Clock
 from forebay_operator.kube.memory import MemoryKube
 from forebay_operator.model import CACHE_CLUSTER, LEASE, Key, KubeUnavailable
@@ -24,7 +24,8 @@ class Job:
 
     runs: list["Job"]
     woken: list[Key] = field(default_factory=list)
-    silent_s: float = 0.0
+    dead: str = ""
+    unready: str = ""
     ends: Exception | None = None
 
     async def run(self) -> None:
@@ -38,6 +39,12 @@ class Job:
 
     def wake(self, key: Key) -> None:
         self.woken.append(key)
+
+    def why_not_alive(self) -> str:
+        return self.dead
+
+    def why_not_ready(self) -> str:
+        return self.unready
 
 
 @dataclass
@@ -151,9 +158,9 @@ async def test_it_is_alive_while_it_and_its_work_get_on() -> None:
     async with running(engine):
         await rig.until(lambda: bool(rig.runs))
         assert engine.why_not_alive() == ""
-        rig.runs[0].silent_s = SILENT_MOST_S + 1
-        assert "301 s" in engine.why_not_alive()
-        rig.runs[0].silent_s = 0.0
+        rig.runs[0].dead = "nothing was heard for 301 s"
+        assert engine.why_not_alive() == "nothing was heard for 301 s"
+        rig.runs[0].dead = ""
         rig.offset = 120.0  # as if its own loop had not run for so long
         assert "lease" in engine.why_not_alive()
 
@@ -165,6 +172,9 @@ async def test_it_is_ready_while_the_api_server_answers_elected_or_not() -> None
     async with running(one), running(two):
         await rig.until(lambda: not one.why_not_ready() and not two.why_not_ready())
         assert one.elected != two.elected
+        rig.runs[0].unready = "not listed yet: pods"
+        assert {one.why_not_ready(), two.why_not_ready()} == {"", "not listed yet: pods"}
+        rig.runs[0].unready = ""
         await rig.kube.aclose()
         await rig.until(lambda: bool(one.why_not_ready() and two.why_not_ready()))
         assert one.why_not_alive() == ""

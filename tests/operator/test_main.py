@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +23,7 @@ import pytest
 from tests.rigs.rgw import Gateway
 
 from forebay_operator.kube.socket import SOCKET, SocketKube
-from forebay_operator.main import KeyValues, mounts_left_out
+from forebay_operator.main import OPERATOR_URL, KeyValues, mounts_left_out
 from forebay_operator.model import SECRET, Key
 
 FOREBAY = [sys.executable, "-c", "from forebay_operator.main import run; run()"]
@@ -152,8 +153,19 @@ def test_a_directory_is_read_through_the_cache_and_nothing_is_left(house: House)
     assert house.run("diff", "photos").startswith("+ new.txt\n")
     assert house.run("cat", "photos", "new.txt") == "new"
     assert len(json.loads(house.run("commits", "photos", "-o", "json"))) == 2
+    assert operator_says(house, "/healthz") == operator_says(house, "/readyz") == "ok\n"
+    shown = operator_says(house, "/metrics")
+    assert 'forebay_operator_looks_total{kind="CacheCluster",result="done"}' in shown
+    assert 'forebay_operator_writes_total{kind="StatefulSet",result="accepted",verb="apply"} 1.0' in shown
     assert house.stop() == 0
     assert house.left() == []
+    assert not (house.state / OPERATOR_URL).exists()
+
+
+def operator_says(house: House, path: str) -> str:
+    base = (house.state / OPERATOR_URL).read_text().strip()
+    with urllib.request.urlopen(base + path, timeout=DEADLINE_S) as answer:
+        return str(answer.read().decode())
 
 
 def test_a_killed_member_comes_back_with_what_it_had(house: House) -> None:

@@ -6,7 +6,8 @@ once: a write's answer goes into memory, a delete is over when the watch has tol
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from forebay_operator.kube.base import Event, Kube, Listing
 from forebay_operator.kube.feed import Feed, Patience, slim
@@ -16,6 +17,8 @@ ASIDE_S = 300.0
 """How old a copy of an object may be that no watch tells of."""
 ASIDE_MOST = 1000
 Listener = Callable[[Event], None]
+Count = Callable[[str, Kind, str], None]
+"""Hears of each write: verb, kind, and whether it was accepted or failed."""
 
 
 class CachedKube:
@@ -30,9 +33,10 @@ class CachedKube:
         kube: Kube,
         kinds: Mapping[Kind, Mapping[str, str]],
         now: Callable[[], float],
+        count: Count = lambda *_: None,
         patience: Patience = Patience(),
     ) -> None:
-        self._kube, self._now = kube, now
+        self._kube, self._now, self._count = kube, now, count
         self._listeners: list[Listener] = []
         self._feeds = {kind: Feed(kind, labels, self._tell, now, patience) for kind, labels in kinds.items()}
         self._aside: dict[Key, tuple[float, Object]] = {}
@@ -49,7 +53,17 @@ class CachedKube:
     @property
     def silent_s(self) -> float:
         """Seconds since the watch that was silent longest said anything: over a few minutes the watches are dead."""
-        return max((self._now() - feed.heard for feed in self._feeds.values()), default=0.0)
+        return max(self.silence.values(), default=0.0)
+
+    @property
+    def silence(self) -> Mapping[Kind, float]:
+        """Seconds since each watch said anything."""
+        return {kind: self._now() - feed.heard for kind, feed in self._feeds.items()}
+
+    @property
+    def unlisted(self) -> Sequence[Kind]:
+        """What cannot be read yet."""
+        return [kind for kind, feed in self._feeds.items() if not feed.is_listed]
 
     async def get(self, key: Key, *, live: bool = False) -> Object:
         feed = self._feeds.get(key.kind)
@@ -83,24 +97,40 @@ class CachedKube:
         return self._kube.watch(kind, resource_version, namespace, labels=labels, bookmarks=bookmarks)
 
     async def apply(self, body: Object, *, manager: str, force: bool = False) -> Object:
-        return self._wrote(await self._kube.apply(body, manager=manager, force=force))
+        with self._counted("apply", key_of(body).kind):
+            written = await self._kube.apply(body, manager=manager, force=force)
+        return self._wrote(written)
 
     async def apply_status(self, body: Object, *, manager: str, force: bool = False) -> Object:
-        return self._wrote(await self._kube.apply_status(body, manager=manager, force=force))
+        with self._counted("apply_status", key_of(body).kind):
+            written = await self._kube.apply_status(body, manager=manager, force=force)
+        return self._wrote(written)
 
     async def create(self, body: Object) -> Object:
-        return self._wrote(await self._kube.create(body))
+        with self._counted("create", key_of(body).kind):
+            written = await self._kube.create(body)
+        return self._wrote(written)
 
     async def delete(self, key: Key, *, uid: str | None = None, resource_version: str | None = None) -> None:
         feed = self._feeds.get(key.kind)
         before = feed.get(key.namespace, key.name) if feed else None
-        await self._kube.delete(key, uid=uid, resource_version=resource_version)
+        with self._counted("delete", key.kind):
+            await self._kube.delete(key, uid=uid, resource_version=resource_version)
         self._aside.pop(key, None)
         if feed and before:
             await feed.deleted(key, before["metadata"]["uid"])
 
     async def aclose(self) -> None:
         await self._kube.aclose()
+
+    @contextmanager
+    def _counted(self, verb: str, kind: Kind) -> Iterator[None]:
+        result = "failed"
+        try:
+            yield
+            result = "accepted"
+        finally:
+            self._count(verb, kind, result)
 
     def _wrote(self, one: Object) -> Object:
         key = key_of(one)

@@ -64,6 +64,10 @@ class Feed:
                 log.warning("watch failed", extra={"kind": self.kind.kind, "reason": self._trouble})
             await asyncio.sleep(AGAIN_S)
 
+    @property
+    def is_listed(self) -> bool:
+        return self._listed.is_set()
+
     async def listed(self) -> None:
         """Returns once there is something to read. Raises KubeUnavailable when that takes too long."""
         if self._listed.is_set():

@@ -13,12 +13,13 @@ from forebay_operator.facts import Facts, taken_buckets
 from forebay_operator.kube.base import Kube
 from forebay_operator.lifecycle.sync import Attempts
 from forebay_operator.members.base import Members
-from forebay_operator.model import Apply, Key, OperatorError, Outcome
+from forebay_operator.model import DATASET, Apply, Key, OperatorError, Outcome
 from forebay_operator.observe import observe
 from forebay_operator.plan import plan
 from forebay_operator.reconcile.dataset import DatasetLook
 from forebay_operator.reconcile.mint import kept, mint
 from forebay_operator.reconcile.push import push
+from forebay_operator.reconcile.tally import Tally
 from forebay_operator.reconcile.write import rfc3339, write_status
 from forebay_operator.status import Moment, cluster_status, dataset_status, last_outcome
 
@@ -51,6 +52,7 @@ class Reconciler:
     kube: Kube
     members: Members
     now: Callable[[], float]
+    tally: Tally
     memories: dict[Key, Memory] = field(default_factory=dict)
 
     async def reconcile(self, key: Key) -> float | None:
@@ -104,7 +106,8 @@ class Reconciler:
         for one in facts.datasets:
             attempts[one.uid] = memory.attempts.get(one.uid, Attempts())
             try:
-                attempts[one.uid], wait = await look.look(facts, one, attempts[one.uid], taken=one.uid in taken)
+                with self.tally.look(DATASET):
+                    attempts[one.uid], wait = await look.look(facts, one, attempts[one.uid], taken=one.uid in taken)
             except OperatorError as exc:
                 log.warning("Dataset failed", extra={"dataset": one.model.metadata.name, "reason": str(exc)})
                 continue

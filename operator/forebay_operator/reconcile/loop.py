@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from forebay_operator.kube.base import Event, Kube
@@ -12,6 +12,7 @@ from forebay_operator.model import (
     CACHE_CLUSTER,
     DATASET,
     Key,
+    Kind,
     Object,
     OperatorError,
     key_of,
@@ -20,6 +21,7 @@ from forebay_operator.names import CLUSTER_LABEL
 from forebay_operator.observe import FOLLOWED
 from forebay_operator.reconcile.cluster import Reconciler
 from forebay_operator.reconcile.queue import WakeQueue
+from forebay_operator.reconcile.tally import Tally
 
 PRIMARIES = (CACHE_CLUSTER, DATASET)
 WORKERS = 4
@@ -37,25 +39,30 @@ class Known:
     matters: tuple[object, ...]
 
 
-class Operator:
+@dataclass(frozen=True, slots=True)
+class Clocks:
     """`monotonic` for waits, `now` for wall time; `random` is uniform in [0, 1)."""
 
-    def __init__(
-        self,
-        kube: Kube,
-        members: Members,
-        now: Callable[[], float],
-        monotonic: Callable[[], float],
-        random: Callable[[], float],
-    ) -> None:
-        self._kube = CachedKube(kube, FOLLOWED, monotonic)
+    now: Callable[[], float]
+    monotonic: Callable[[], float]
+    random: Callable[[], float]
+
+
+class Operator:
+    def __init__(self, kube: Kube, members: Members, clocks: Clocks, tally: Tally) -> None:
+        self._kube = CachedKube(kube, FOLLOWED, clocks.monotonic, tally.wrote)
         self._kube.listen(self._seen)
-        self._reconciler = Reconciler(self._kube, members, now)
-        self._queue = WakeQueue(monotonic, random)
+        self._reconciler = Reconciler(self._kube, members, clocks.now, tally)
+        self._queue = WakeQueue(clocks.monotonic, clocks.random)
+        self._tally = tally
         self._known: dict[Key, Known] = {}
 
     async def run(self) -> None:
         """Until cancelled."""
+        with self._tally.running(self):
+            await self._run()
+
+    async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._kube.run())
             for _ in range(WORKERS):
@@ -70,6 +77,28 @@ class Operator:
         SILENT_MOST_S: what is over it will not come back by itself."""
         return max(self._kube.silent_s, self._queue.overdue_s)
 
+    @property
+    def silence(self) -> Mapping[Kind, float]:
+        return self._kube.silence
+
+    @property
+    def queued(self) -> int:
+        return self._queue.queued
+
+    @property
+    def overdue_s(self) -> float:
+        return self._queue.overdue_s
+
+    def why_not_alive(self) -> str:
+        """Empty while it gets on."""
+        silent_s = self.silent_s
+        return f"nothing was heard or done for {silent_s:.0f} s" if silent_s > SILENT_MOST_S else ""
+
+    def why_not_ready(self) -> str:
+        """Empty once it knows the world."""
+        unlisted = [kind.plural for kind in self._kube.unlisted]
+        return f"not listed yet: {', '.join(unlisted)}" if unlisted else ""
+
     async def _work(self) -> None:
         while True:
             key = await self._queue.next()
@@ -80,8 +109,9 @@ class Operator:
 
     async def _look(self, key: Key) -> None:
         try:
-            async with asyncio.timeout(LOOK_DEADLINE_S):
-                wait = await self._reconciler.reconcile(key)
+            with self._tally.look(key.kind):
+                async with asyncio.timeout(LOOK_DEADLINE_S):
+                    wait = await self._reconciler.reconcile(key)
         except (OperatorError, TimeoutError) as exc:
             again_s = round(self._queue.failed(key), 1)
             reason = str(exc) or f"not done within {LOOK_DEADLINE_S:g} s"

@@ -40,6 +40,11 @@ class WakeQueue:
         self._failures.pop(key, None)
 
     @property
+    def queued(self) -> int:
+        """Names that are due and that nobody took."""
+        return sum(due <= self._now() for key, due in self._due.items() if key not in self._busy)
+
+    @property
     def overdue_s(self) -> float:
         """How long the name has been due that was due first and that nobody took."""
         waiting = [due for key, due in self._due.items() if key not in self._busy]

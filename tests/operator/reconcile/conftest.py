@@ -9,12 +9,14 @@ import pytest
 from tests.rigs.controlplane import ControlPlane
 from tests.rigs.members import ADDRESS, OneMember
 
+from forebay_cache.telemetry import Telemetry
 from forebay_operator import names
 from forebay_operator.kube import http
 from forebay_operator.kube.base import Kube, Listing
 from forebay_operator.kube.memory import MemoryKube
 from forebay_operator.model import CACHE_CLUSTER, DATASET, Key, Kind, KubeForbidden, Object
 from forebay_operator.reconcile.cluster import Reconciler
+from forebay_operator.reconcile.tally import Tally
 
 WRITES = ("apply", "apply_status", "create", "delete")
 
@@ -152,5 +154,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         kube = MemoryKube(now=lambda: clock[0])
     ticks = itertools.count(1)
     watched, member = Watched(kube), OneMember(tick=lambda: next(ticks))
-    yield World(watched, member, namespace, clock, Reconciler(watched, member, lambda: clock[0]))  # type: ignore[arg-type]
+    tally = Tally(Telemetry(), lambda: clock[0])
+    reconciler = Reconciler(watched, member, lambda: clock[0], tally)  # type: ignore[arg-type]
+    yield World(watched, member, namespace, clock, reconciler)
     await kube.aclose()

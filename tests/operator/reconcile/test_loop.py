@@ -13,14 +13,17 @@ from tests.operator.reconcile.conftest import WRITES, World
 from tests.rigs import objects
 from tests.rigs.members import OneMember
 
+from forebay_cache.telemetry import Telemetry
 from forebay_operator import names
 from forebay_operator.kube.base import Event, Kube
 from forebay_operator.kube.memory import MemoryKube
 from forebay_operator.model import CACHE_CLUSTER, DATASET, SERVICE, Key, Kind, KubeExpired, KubeUnavailable
 from forebay_operator.reconcile.cluster import Reconciler
-from forebay_operator.reconcile.loop import Operator
+from forebay_operator.reconcile.loop import Clocks, Operator
+from forebay_operator.reconcile.tally import Tally
 
 NS = "default"
+CLOCKS = Clocks(time.time, time.monotonic, lambda: 0.0)
 MAIN, SLOW = Key(CACHE_CLUSTER, NS, "main"), Key(CACHE_CLUSTER, NS, "slow")
 
 
@@ -70,7 +73,7 @@ class Counted:
 @asynccontextmanager
 async def running(stage: Stage) -> AsyncIterator[Operator]:
     kube: Kube = stage  # type: ignore[assignment]
-    operator = Operator(kube, OneMember(), time.time, time.monotonic, lambda: 0.0)
+    operator = Operator(kube, OneMember(), CLOCKS, Tally(Telemetry(), time.monotonic))
     operator._reconciler = Counted(stage, operator._reconciler)  # type: ignore[assignment]
     task = asyncio.create_task(operator.run())
     try:
@@ -180,7 +183,8 @@ async def test_a_watch_that_breaks_begins_anew_and_misses_nothing(error: Excepti
 async def test_silence_counts_what_lacks_a_sign_of_life_longest() -> None:
     stage, clock = Stage(), [0.0]
     stage.held.add(MAIN)
-    operator = Operator(stage, OneMember(), time.time, lambda: clock[0], lambda: 0.0)  # type: ignore[arg-type]
+    clocks, tally = Clocks(time.time, lambda: clock[0], lambda: 0.0), Tally(Telemetry(), lambda: clock[0])
+    operator = Operator(stage, OneMember(), clocks, tally)  # type: ignore[arg-type]
     clock[0] = 7.0
     assert operator.silent_s == 7.0, "no watch said anything"
     operator.wake(MAIN)
@@ -235,7 +239,8 @@ async def drift(world: World) -> None:
 async def test_from_manifests_to_a_head_by_events_alone_and_then_silence(world: World) -> None:
     """The whole loop, on the dictionary and on a real API server."""
     corner = Corner(world.kube.kube, world.namespace)
-    operator = Operator(corner, world.member, time.time, time.monotonic, lambda: 0.0)  # type: ignore[arg-type]
+    tally = Tally(Telemetry(), time.monotonic)
+    operator = Operator(corner, world.member, CLOCKS, tally)  # type: ignore[arg-type]
     task = asyncio.create_task(operator.run())
 
     async def head() -> object:
