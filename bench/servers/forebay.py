@@ -24,6 +24,7 @@ from forebay_cache.contract.config import AccessKey, DatasetState, DirectorySour
 from forebay_cache.model.ids import CommitId
 from forebay_cache.origin.folder import FolderOrigin
 from forebay_cache.read.reader import ChunkReader
+from forebay_cache.serve.face import Site
 from forebay_cache.serve.server import start_s3
 from forebay_cache.store.disk import DiskStore
 from forebay_cache.store.ledger import Limits
@@ -65,9 +66,8 @@ async def main(work: str, port: int) -> None:
     pool = ThreadPoolExecutor(8, "store")
     reader = ChunkReader(store, catalog, lambda _: origin, pool, time.monotonic)
     served = {name: Served(state(name, source, head), head) for name in ("open", "closed")}
-    server = await start_s3(
-        reader, Datasets(Snapshot(served), catalog), host="127.0.0.1", port=port, metrics=Telemetry()
-    )
+    site = Site(reader, Datasets(Snapshot(served), catalog), Telemetry())
+    server = await start_s3(site, "127.0.0.1", port)
     print("ready", flush=True)
     await stopped.wait()
     await server.aclose()

@@ -19,7 +19,7 @@ from forebay_cache.contract.config import DirectorySource
 from forebay_cache.model.ids import CommitId
 from forebay_cache.origin.folder import FolderOrigin
 from forebay_cache.read.reader import ChunkReader
-from forebay_cache.serve.node import NodeSocket, start_node_socket
+from forebay_cache.serve.node import Behind, NodeSocket, start_node_socket
 from forebay_cache.store.disk import DiskStore
 from forebay_cache.store.ledger import Limits
 
@@ -50,7 +50,7 @@ async def node_member(origin_path: str, root: str) -> AsyncIterator[NodeMember]:
         reader = ChunkReader(store, catalog, lambda _: origin, pool, time.monotonic)
         stack.push_async_callback(reader.aclose)
         path = os.path.join(root, "node.sock")
-        server = await start_node_socket(path, reader, catalog, pool=pool)
+        server = await start_node_socket(path, Behind(reader, catalog, pool))
         stack.push_async_callback(server.aclose)
         yield NodeMember(CommitId(report.id), path, server, reader, catalog, store)
 

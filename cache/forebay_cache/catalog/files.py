@@ -35,7 +35,7 @@ OPEN_SMALL = 16384
 OPEN_MAPPED = 256
 """Parts tables."""
 OPEN_HEADERS = 64
-OPEN_ANCESTRIES = 256
+OPEN_ANCESTRIES = 2048
 UNMERGED_LIMIT = 1 << 16
 """Segments that are known to have no ancestors."""
 OPEN_COMMITS = 16
@@ -67,15 +67,19 @@ class CatalogFiles:
         )
 
     def parts(self, segment: SegmentId) -> PartsTable:
-        found = self._mapped.get(segment) or self._small.get(segment)
+        found = self.opened(segment)
         if found:
             return found
+        self.ancestors(segment, 0)  # asked for next, and then at once
         name = segment.hex()
         data = self._verified.load("parts", name[:2], name)
         table = PartsTable(segment, data)
         if isinstance(data, bytes):
             return self._keep(self._small, segment, table, OPEN_SMALL)
         return self._keep(self._mapped, segment, table, OPEN_MAPPED)
+
+    def opened(self, segment: SegmentId) -> PartsTable | None:
+        return self._mapped.get(segment) or self._small.get(segment)
 
     def ancestors(self, segment: SegmentId, part: int) -> Sequence[Ancestor]:
         if segment in self._unmerged:

@@ -14,7 +14,7 @@ LIMIT = 32
 _NEXT_STEPS = {
     "commits": "`forebay sync` makes a commit anew; roll back where that is not wanted",
     "leaves": "`forebay sync` lists its files anew",
-    "parts": "its files can be read where they are cached; `forebay sync` packs them anew",
+    "parts": "the files of its segment cannot be fetched until `forebay sync` has packed them anew",
     "images": "its commit cannot be mounted anew until `forebay sync` has written it again",
     "devices": "its commit cannot be mounted anew until `forebay sync` has written it again",
 }

@@ -29,7 +29,8 @@ from forebay_cache.member.syncs import Syncs
 from forebay_cache.model.ids import CommitId
 from forebay_cache.read.reader import ChunkReader
 from forebay_cache.serve.admin import start_admin
-from forebay_cache.serve.node import start_node_socket
+from forebay_cache.serve.face import Site
+from forebay_cache.serve.node import Behind, start_node_socket
 from forebay_cache.serve.server import start_s3
 from forebay_cache.store.disk import DiskStore
 from forebay_cache.store.ledger import Limits
@@ -83,24 +84,12 @@ async def serve(
     if state:
         await parts.registry.apply(state)
     backend = MemberBackend(Identity(config.cluster_uid, boot_id, own), parts, telemetry.exposition)
-    s3 = await start_s3(
-        reader,
-        parts.registry,
-        host=config.host,
-        port=config.data_port,
-        metrics=telemetry,
-        accesses=reader.accessed,
-    )
+    site = Site(reader, parts.registry, telemetry, reader.accessed)
+    s3 = await start_s3(site, config.host, config.data_port)
     stack.push_async_callback(s3.aclose)
     if config.node_socket:
-        node = await start_node_socket(
-            config.node_socket,
-            reader,
-            parts.catalog,
-            pool=pool,
-            accesses=reader.accessed,
-            resolve=parts.registry.resolve,
-        )
+        behind = Behind(reader, parts.catalog, pool, reader.accessed, parts.registry.resolve)
+        node = await start_node_socket(config.node_socket, behind)
         stack.push_async_callback(node.aclose)
     admin = await start_admin(backend, host=config.host, port=config.admin_port, tls_dir=config.admin_tls)
     stack.push_async_callback(admin.aclose)

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, M
 from concurrent.futures import Executor
 from contextlib import aclosing, closing, suppress
 
-from forebay_cache.catalog.base import Catalog, Entry
+from forebay_cache.catalog.base import Catalog, Entry, Parts
 from forebay_cache.model.errors import ChunkCorrupt, DeadlineExceeded, ForebayError, OriginError, PartGone, StoreError
 from forebay_cache.model.ids import CHUNK_SIZE, ChunkId, Extent, chunk_length
 from forebay_cache.model.ranges import Span, spans
@@ -25,6 +25,7 @@ from forebay_cache.read.gone import GoneParts
 from forebay_cache.read.jobs import Job, jobs, narrow
 from forebay_cache.read.readahead import ReadAhead
 from forebay_cache.read.scratch import ScratchFill
+from forebay_cache.read.tables import Tables
 from forebay_cache.read.writes import Writer
 from forebay_cache.store.base import Fill, Lease, Store
 
@@ -53,6 +54,7 @@ class ChunkReader:
     ) -> None:
         self._store = store
         self._catalog = catalog
+        self._tables = Tables(catalog, pool)
         self._origin = origin
         self._now = now
         self._silent_until = -SAY_AGAIN_S
@@ -80,8 +82,8 @@ class ChunkReader:
         self.counters.hits += 1
         self.counters.hit_bytes += span.length
         self._store.touch(span.chunk)
-        if not span.start:
-            self._read_ahead(span.chunk)
+        if not span.start and (parts := self._tables.opened(span.chunk.segment)):
+            self._read_ahead(parts, span.chunk)
         return lease
 
     def accessed(self, chunk: ChunkId, requests: int, size: int) -> None:
@@ -99,7 +101,7 @@ class ChunkReader:
                 continue
             self.counters.misses += 1
             self.counters.miss_bytes += span.length
-            self._read_ahead(span.chunk)
+            self._read_ahead(await self._tables.of(span.chunk.segment), span.chunk)
             async with aclosing(self._missed(span)) as missed:
                 async for piece in missed:
                     yield piece
@@ -107,7 +109,7 @@ class ChunkReader:
     async def headers(self, entry: Entry) -> Mapping[str, str]:
         if not entry.size:
             return {}  # an empty file has no part, hence no record
-        parts = self._catalog.parts(entry.extent.segment)
+        parts = await self._tables.of(entry.extent.segment)
         part = parts.at(entry.extent.offset)
         known = self._catalog.headers(parts.segment, part.index)
         if known is not None:
@@ -125,7 +127,7 @@ class ChunkReader:
     async def load(self, wanted: Sequence[Span]) -> Sequence[Lost]:
         """A few requests at a time; evicts where needed."""
         chunk = wanted[0].chunk
-        parts = self._catalog.parts(chunk.segment)
+        parts = await self._tables.of(chunk.segment)
         absent = (job for span in wanted for job in jobs(parts, chunk, span.start, span.stop))
         rest, lost = iter(dict.fromkeys(absent)), list[Lost]()
         length = chunk_length(parts.size, chunk.number)
@@ -166,7 +168,7 @@ class ChunkReader:
             log.warning("the store failed; reading past it", extra={"error": str(error)})
 
     async def _by(self, flights: Flights, span: Span) -> AsyncGenerator[Piece, None]:
-        parts = self._catalog.parts(span.chunk.segment)
+        parts = await self._tables.of(span.chunk.segment)
         wanted = jobs(parts, span.chunk, span.start, span.stop)
         if flights is self._passing:
             wanted = [narrow(job, span.start, span.stop) for job in wanted]
@@ -218,10 +220,9 @@ class ChunkReader:
             raise
         counters.message = ""
 
-    def _read_ahead(self, chunk: ChunkId) -> None:
+    def _read_ahead(self, parts: Parts, chunk: ChunkId) -> None:
         """Of large objects only: files read in any order meet neighbouring chunks of a packed segment all the time, and each
         would cost a GET for every file in it. There the rest of a chunk that is read is what comes ahead."""
-        parts = self._catalog.parts(chunk.segment)
         if len(parts) > 1:
             return
         size = parts.size
@@ -237,7 +238,7 @@ class ChunkReader:
 
     async def _fetch_rest(self, span: Span) -> None:
         """The other parts of a chunk, a few at a time, and only while they push nothing else out."""
-        parts = self._catalog.parts(span.chunk.segment)
+        parts = await self._tables.of(span.chunk.segment)
         rest = iter(jobs(parts, span.chunk, span.start, span.stop))
         async with self._flights.join(span.chunk, span.length) as flight, asyncio.TaskGroup() as lanes:
             for _ in range(REST_AT_ONCE):

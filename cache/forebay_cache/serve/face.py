@@ -3,9 +3,11 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Protocol
 
+from forebay_cache.model.ids import ChunkId
 from forebay_cache.read.base import Reader
 from forebay_cache.serve.auth import Guard
 from forebay_cache.serve.base import Accesses, Datasets, Limits
@@ -30,40 +32,48 @@ class Peer(Protocol):
     def check(self, now: float) -> None: ...
 
 
+def _unreported(chunk: ChunkId, requests: int, size: int) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What an S3 face shows. `now` is wall time."""
+
+    reader: Reader
+    datasets: Datasets
+    metrics: Telemetry
+    accesses: Accesses = _unreported
+    region: str = "us-east-1"
+    now: Callable[[], float] = time.time
+
+
 class Face:
     """Made by `start_s3`. `tick` counts half seconds; an object seen in the page cache is asked for again at the next."""
 
-    def __init__(
-        self,
-        reader: Reader,
-        datasets: Datasets,
-        *,
-        metrics: Telemetry,
-        now: Callable[[], float],
-        limits: Limits,
-        region: str,
-        accesses: Accesses,
-    ) -> None:
+    def __init__(self, site: Site, limits: Limits) -> None:
         self.loop = asyncio.get_running_loop()
         self.limits = limits
         self.monotonic = time.monotonic
         self.tick = 0
         self.page_cache = PageCache(self.loop, limits.threads)
-        self.pins = Pins(reader, limits.hot_chunks)
-        guard = Guard(datasets, region, now)
-        self.objects = Objects(datasets, guard, limits.hot_objects)
-        self.s3 = S3(reader, datasets, (self.objects, self.pins), guard, Place(region, int(now() * 1000)))
-        self.tally = Tally(metrics)
+        self.pins = Pins(site.reader, limits.hot_chunks)
+        began = site.now()
+        guard = Guard(site.datasets, site.region, site.now)
+        self.objects = Objects(site.datasets, guard, limits.hot_objects)
+        place = Place(site.region, int(began * 1000))
+        self.s3 = S3(site.reader, site.datasets, (self.objects, self.pins), guard, place)
+        self.tally = Tally(site.metrics)
         self.tally.watch(lambda: len(self.connections), lambda: len(self.objects), lambda: len(self.pins))
         self.refusals = Refusals(self.monotonic)
-        self._accesses = accesses
-        self._now = now
+        self._accesses = site.accesses
+        self._now = site.now
         self.connections: set[Peer] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.empty = asyncio.Event()
         self.empty.set()
         self._served = 0
-        self._instance = int(now()) & 0xFFFFFFFF
+        self._instance = int(began) & 0xFFFFFFFF
         self._date = b""
         self.mark_time()
 

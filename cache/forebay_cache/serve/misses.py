@@ -17,6 +17,7 @@ from forebay_cache.model.failfast import FailFast
 from forebay_cache.model.ids import CHUNK_SIZE, Extent, SegmentId
 from forebay_cache.model.ranges import Span
 from forebay_cache.read.base import Piece, Reader
+from forebay_cache.read.tables import Tables
 from forebay_cache.store.base import Lease
 
 
@@ -25,7 +26,7 @@ class Misses:
 
     def __init__(self, reader: Reader, catalog: Catalog, pool: Executor, most: int, deadline_s: float) -> None:
         self._reader = reader
-        self._catalog = catalog
+        self._tables = Tables(catalog, pool)
         self._pool = pool
         self._deadline_s = deadline_s
         self._slots = asyncio.Semaphore(most)
@@ -60,7 +61,7 @@ class Misses:
 
     async def fill(self, span: Span) -> bytearray:
         """Bytes that the reader brings. Raises ForebayError, OSError."""
-        gate = self._gate(span.chunk.segment)
+        gate = await self._gate(span.chunk.segment)
         if not gate.admit():
             raise errors.DeadlineExceeded(f"chunk {span.chunk}: its origin does not answer; it is asked every second")
         try:
@@ -80,9 +81,9 @@ class Misses:
         gate.answered()
         return data
 
-    def _gate(self, segment: SegmentId) -> FailFast:
+    async def _gate(self, segment: SegmentId) -> FailFast:
         """One for each origin. Raises NotFound for a segment that is not known here."""
-        return self._gates.setdefault(self._catalog.parts(segment).origin, FailFast(self._now))
+        return self._gates.setdefault((await self._tables.of(segment)).origin, FailFast(self._now))
 
     async def _filled(self, span: Span) -> bytearray:
         extent = Extent(span.chunk.segment, span.chunk.number * CHUNK_SIZE + span.start, span.length)

@@ -68,21 +68,23 @@ def _unreported(chunk: ChunkId, requests: int, size: int) -> None:
     return None
 
 
-async def start_node_socket(
-    path: str,
-    reader: Reader,
-    catalog: Catalog,
-    *,
-    pool: Executor,
-    accesses: Accesses = _unreported,
-    resolve: Resolve = _knows_none,
-    limits: NodeLimits = NodeLimits(),
-) -> "NodeSocket":
-    """Listens at `path` until `aclose`. `pool` runs reads that would block; `accesses` is told of READs that agents answered
-    from descriptors; `resolve` says which commit a Dataset has. Raises ConfigError (the socket cannot be made)."""
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What the node socket speaks for. `pool` runs what would block; `accesses` is told of READs that agents answered from
+    descriptors; `resolve` says which commit a Dataset has."""
+
+    reader: Reader
+    catalog: Catalog
+    pool: Executor
+    accesses: Accesses = _unreported
+    resolve: Resolve = _knows_none
+
+
+async def start_node_socket(path: str, behind: Behind, limits: NodeLimits = NodeLimits()) -> "NodeSocket":
+    """Listens at `path` until `aclose`. Raises ConfigError (the socket cannot be made)."""
     loop = asyncio.get_running_loop()
-    misses = Misses(reader, catalog, pool, limits.misses, limits.deadline_s)
-    parts = Parts(reader, catalog, pool, misses, accesses, resolve, limits, NodeCounts())
+    misses = Misses(behind.reader, behind.catalog, behind.pool, limits.misses, limits.deadline_s)
+    parts = Parts(behind, misses, limits, NodeCounts())
     server = NodeSocket(path, _bind(path), parts)
     loop.add_reader(server.listener.fileno(), server.on_connection)
     return server
@@ -92,12 +94,8 @@ async def start_node_socket(
 class Parts:
     """What all connections share."""
 
-    reader: Reader
-    catalog: Catalog
-    pool: Executor
+    behind: Behind
     misses: Misses
-    accesses: Accesses
-    resolve: Resolve
     limits: NodeLimits
     counts: NodeCounts
 
@@ -202,7 +200,7 @@ class Connection:
             raise ValueError(f"bytes [{start}, {stop}) of a chunk")
         span = Span(ChunkId(SegmentId(segment), chunk), start, stop)
         try:
-            lease = self._parts.reader.lease(span)
+            lease = self._parts.behind.reader.lease(span)
         except (errors.ForebayError, ValueError) as exc:
             self._fail(number, exc)
             return
@@ -220,7 +218,10 @@ class Connection:
     def _on_file(self, number: int, body: bytes) -> None:
         (which,) = wire.FILE.unpack_from(body)
         commit = CommitId(body[wire.FILE.size :].decode("ascii"))
-        paths = {wire.FILE_IMAGE: self._parts.catalog.image_path, wire.FILE_DEVICES: self._parts.catalog.devices_path}
+        paths = {
+            wire.FILE_IMAGE: self._parts.behind.catalog.image_path,
+            wire.FILE_DEVICES: self._parts.behind.catalog.devices_path,
+        }
         if which not in paths or not commit.isalnum():
             raise ValueError(f"catalog file {which} of commit {commit!r}")
         self._spawn(self._answer_file(number, lambda: give(paths[which](commit))))
@@ -233,7 +234,7 @@ class Connection:
 
     def _on_reads(self, number: int, body: bytes) -> None:
         for segment, chunk, requests, size in wire.READS.iter_unpack(body):
-            self._parts.accesses(ChunkId(SegmentId(segment), chunk), requests, size)
+            self._parts.behind.accesses(ChunkId(SegmentId(segment), chunk), requests, size)
 
     def _spawn(self, answer: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(answer)
@@ -244,7 +245,7 @@ class Connection:
 
     async def _answer_file(self, number: int, opened: Callable[[], int]) -> None:
         """`opened` blocks: it reads the file, the first time."""
-        opening = self._loop.run_in_executor(self._parts.pool, opened)
+        opening = self._loop.run_in_executor(self._parts.behind.pool, opened)
         try:
             fd = await asyncio.shield(opening)
         except asyncio.CancelledError:
@@ -260,7 +261,9 @@ class Connection:
 
     async def _answer_commit(self, number: int, dataset: str, commit: str) -> None:
         try:
-            found = await self._loop.run_in_executor(self._parts.pool, self._parts.resolve, dataset, commit)
+            found = await self._loop.run_in_executor(
+                self._parts.behind.pool, self._parts.behind.resolve, dataset, commit
+            )
         except (errors.ForebayError, OSError) as exc:
             self._fail(number, exc)
             return

@@ -4,16 +4,12 @@ import asyncio
 import contextlib
 import logging
 import os
-import time
-from collections.abc import Callable
 
 from forebay_cache.model.errors import ConfigError
 from forebay_cache.model.ids import ChunkId
-from forebay_cache.read.base import Reader
-from forebay_cache.serve.base import Accesses, Datasets, Limits
-from forebay_cache.serve.face import Face
+from forebay_cache.serve.base import Limits
+from forebay_cache.serve.face import Face, Site
 from forebay_cache.serve.http import Connection
-from forebay_cache.telemetry import Telemetry
 
 log = logging.getLogger("forebay.s3")
 BEAT_S = 0.1
@@ -72,25 +68,9 @@ class S3Server:
                 connection.check(now)
 
 
-def _unreported(chunk: ChunkId, requests: int, size: int) -> None:
-    pass
-
-
-async def start_s3(
-    reader: Reader,
-    datasets: Datasets,
-    *,
-    host: str,
-    port: int,
-    metrics: Telemetry,
-    now: Callable[[], float] = time.time,
-    limits: Limits = Limits(),
-    region: str = "us-east-1",
-    accesses: Accesses = _unreported,
-) -> S3Server:
-    """Serves the S3 face on host:port (0: any free one) until `aclose`. `now` is wall time. Raises ConfigError where it
-    cannot listen."""
-    face = Face(reader, datasets, metrics=metrics, now=now, limits=limits, region=region, accesses=accesses)
+async def start_s3(site: Site, host: str, port: int, limits: Limits = Limits()) -> S3Server:
+    """Serves the S3 face on host:port (0: any free one) until `aclose`. Raises ConfigError where it cannot listen."""
+    face = Face(site, limits)
     try:
         server = await face.loop.create_server(lambda: Connection(face), host, port, backlog=1024)
     except OSError as exc:

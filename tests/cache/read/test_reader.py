@@ -64,6 +64,8 @@ class FewTables:
     def parts(self, segment: SegmentId) -> Table:
         return self.tables[segment]
 
+    opened = parts
+
     def ancestors(self, segment: SegmentId, part: int) -> list[Ancestor]:
         return []
 

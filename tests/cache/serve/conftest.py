@@ -25,6 +25,7 @@ from forebay_cache.model.ids import CHUNK_SIZE, ChunkId, CommitId, Extent, Segme
 from forebay_cache.model.ranges import Span, spans
 from forebay_cache.read.base import Piece
 from forebay_cache.serve.base import Limits
+from forebay_cache.serve.face import Site
 from forebay_cache.serve.server import S3Server, start_s3
 from forebay_cache.telemetry import Telemetry
 
@@ -231,16 +232,14 @@ class Running:
         self.url = f"http://127.0.0.1:{self.port}"
 
     async def _start(self, limits: Limits, now_offset: float) -> S3Server:
-        return await start_s3(
+        site = Site(
             self.member.reader,
             self.member,
-            host="127.0.0.1",
-            port=0,
-            metrics=self.telemetry,
+            self.telemetry,
+            lambda chunk, requests, size: self.member.accesses.append((chunk, requests, size)),
             now=lambda: time.time() + now_offset,
-            limits=limits,
-            accesses=lambda chunk, requests, size: self.member.accesses.append((chunk, requests, size)),
         )
+        return await start_s3(site, "127.0.0.1", 0, limits)
 
     def call(self, work):  # type: ignore[no-untyped-def]
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)

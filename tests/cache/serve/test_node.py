@@ -22,7 +22,7 @@ from forebay_cache.model.errors import ConfigError, NotFound, OriginUnavailable,
 from forebay_cache.model.ids import CHUNK_SIZE, ChunkId, CommitId, Extent, SegmentId
 from forebay_cache.model.ranges import Span
 from forebay_cache.read.base import Piece, Reader
-from forebay_cache.serve.node import NodeLimits, NodeSocket, start_node_socket
+from forebay_cache.serve.node import Behind, NodeLimits, NodeSocket, start_node_socket
 
 GOOD, SLOW = SegmentId(b"g" * 32), SegmentId(b"s" * 32)
 COMMIT = "c" * 64
@@ -136,6 +136,11 @@ class House:
     accesses: list[tuple[ChunkId, int, int]]
 
 
+def origin_of(segment: SegmentId) -> SimpleNamespace:
+    """A parts table, as far as it is asked here."""
+    return SimpleNamespace(origin="slow" if segment == SLOW else "good")
+
+
 @asynccontextmanager
 async def house(tmp_path: Path, limits: NodeLimits = NodeLimits()) -> AsyncIterator[House]:
     content = tmp_path / "chunk"
@@ -144,20 +149,17 @@ async def house(tmp_path: Path, limits: NodeLimits = NodeLimits()) -> AsyncItera
     fd = os.open(content, os.O_RDONLY)
     reader, told = FakeReader(fd), []
     catalog = SimpleNamespace(
-        parts=lambda segment: SimpleNamespace(origin="slow" if segment == SLOW else "good"),
+        parts=origin_of,
+        opened=origin_of,
         image_path=lambda commit: str(tmp_path / "image"),
         devices_path=missing,
     )
     path = str(tmp_path / "run" / "node.sock")
     with ThreadPoolExecutor(2) as pool:
-        server = await start_node_socket(
-            path,
-            cast("Reader", reader),
-            cast("Catalog", catalog),
-            pool=pool,
-            accesses=lambda *access: told.append(access),
-            limits=limits,
+        behind = Behind(
+            cast("Reader", reader), cast("Catalog", catalog), pool, accesses=lambda *access: told.append(access)
         )
+        server = await start_node_socket(path, behind, limits)
         agent = Agent(path)
         try:
             yield House(path, reader, server, agent, told)
@@ -350,7 +352,6 @@ async def test_connections_are_bounded(tmp_path: Path) -> None:
 
 async def test_a_path_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with ThreadPoolExecutor(1) as pool, pytest.raises(ConfigError, match="node_socket"):
-        await start_node_socket(
-            str(tmp_path / "file" / "node.sock"), cast("Reader", None), cast("Catalog", None), pool=pool
-        )
+    behind = Behind(cast("Reader", None), cast("Catalog", None), ThreadPoolExecutor(1))
+    with pytest.raises(ConfigError, match="node_socket"):
+        await start_node_socket(str(tmp_path / "file" / "node.sock"), behind)
