@@ -13,6 +13,7 @@ Place = tuple[str, int]
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 NODE_LIMIT = 500_000
 DEPTH_LIMIT = 40
+COLLECTIONS = frozenset({"tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"})
 NUMBERS = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
 FLAGS = {"true": True, "false": False}
 TEXTS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "timestamp", "bool", "null", "value", "merge"))
@@ -82,6 +83,8 @@ class Reader:
         if id(node) in self._seen or depth > DEPTH_LIMIT or len(self._seen) >= NODE_LIMIT:
             raise Node(None, place).refuse("MAC205", "an alias, or more nodes than a document may have; write it out")
         self._seen.add(id(node))
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in COLLECTIONS:
+            raise Node(None, place).refuse("MAC205", f"the tag {node.tag} is not read")
         if isinstance(node, yaml.SequenceNode):
             return Node(tuple(self.node(one, depth + 1) for one in node.value), place)
         if isinstance(node, yaml.MappingNode):
