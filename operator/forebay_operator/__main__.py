@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,9 +21,11 @@ from forebay_cache.telemetry import Telemetry, configure_logging
 from forebay_operator import handlers
 from forebay_operator.engine import Engine, Namespace, Parts, Work
 from forebay_operator.health import Health
+from forebay_operator.kube.base import Kube
 from forebay_operator.kube.bound import BoundKube
 from forebay_operator.kube.http import connect_file, connect_in_cluster
 from forebay_operator.kube.lease import Candidate, Clock
+from forebay_operator.members.base import Members
 from forebay_operator.members.http import HttpMembers
 from forebay_operator.model import LEASE, Key, OperatorError, Unsupported
 from forebay_operator.reconcile.loop import Clocks, Operator
@@ -99,22 +101,20 @@ async def serve(options: Options) -> None:
         stack.push_async_callback(members.aclose)
         candidate = Candidate(kube, options.lease, identity(), Clock(boot_time, time.time))
         shown = Telemetry()
-        tally, clocks = Tally(shown, time.monotonic), Clocks(time.time, time.monotonic, random.random)
-
-        def work(place: Namespace) -> Work:
-            return Operator(BoundKube(kube, lambda: candidate.holds, place), members, clocks, tally)
-
-        engine = Engine(candidate, parts(options, work))
+        engine = Engine(candidate, parts(kube, members, candidate, options, shown))
         show(shown, engine)
         health = Health(engine.why_not_alive, engine.why_not_ready, shown.exposition)
         await stack.enter_async_context(health.listen(options.host, options.port))
         await engine.run()
 
 
-def parts(options: Options, work: Callable[[Namespace], Work]) -> Parts:
+def parts(kube: Kube, members: Members, candidate: Candidate, options: Options, shown: Telemetry) -> Parts:
+    tally, clocks = Tally(shown, time.monotonic), Clocks(time.time, time.monotonic, random.random)
+
     def begin() -> Mapping[Namespace, Work]:
         places: Sequence[Namespace] = options.watched or (None,)
-        return {place: work(place) for place in places}
+        bound = {place: BoundKube(kube, lambda: candidate.holds, place) for place in places}
+        return {place: Operator(one, members, clocks, tally) for place, one in bound.items()}
 
     return Parts(begin, lambda wake: handlers.hear(wake, options.watched), boot_time)
 

@@ -20,6 +20,7 @@ from tests.rigs import objects
 from tests.rigs.helm import Helm, Object, of_kind, only
 from tests.rigs.members import ADDRESS, OneMember
 
+from forebay_cache.telemetry import Telemetry
 from forebay_operator import __main__ as process
 from forebay_operator import names
 from forebay_operator.engine import Engine
@@ -207,7 +208,8 @@ async def operator(world: World, member: OneMember) -> AsyncIterator[None]:
     options = process.parse(container["args"], {"POD_NAMESPACE": world.namespace})
     kube = await http.connect_file(str(world.kubeconfig))
     candidate = Candidate(kube, options.lease, "test", Clock(process.boot_time, lambda: 0.0))
-    task = asyncio.create_task(Engine(candidate, process.parts(kube, member, candidate, options)).run())  # type: ignore[arg-type]
+    parts = process.parts(kube, member, candidate, options, Telemetry())  # type: ignore[arg-type]
+    task = asyncio.create_task(Engine(candidate, parts).run())
     try:
         yield
         assert not task.done(), task
