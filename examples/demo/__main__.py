@@ -66,6 +66,8 @@ def main() -> int:
 
 
 def run(console: Console, base: pathlib.Path, shape: Shape) -> int:
+    if len(bytes(base)) > litter.LONGEST_BASE:
+        raise stack.DemoFailed(f"{base} is too long: unix sockets lie below it; at most {litter.LONGEST_BASE} bytes")
     room = shutil.disk_usage(base).free if base.is_dir() else 0
     if room < 3 * shape.size:
         need = f"{3 * shape.size / 1e9:.1f} GB of disk, and {base} has {room / 1e9:.1f}"
@@ -127,7 +129,8 @@ def _by_forebay(stage: Stage, running: stack.House) -> list[Row]:
 def _by_mount(stage: Stage, way: Way, counter: Counter) -> list[Row]:
     stage.console.print(f"Mounted. Reading with plain open and read in {way.width} processes.")
     rows = _three(stage, way, counter)
-    also, said = readers.torch()
+    with bars.waiting(stage.console, "looking for PyTorch"):
+        also, said = readers.torch()
     stage.console.print(said, markup=False, soft_wrap=True)
     if also:
         way = Way(readers.TORCH, way.place, way.width, way.cached)

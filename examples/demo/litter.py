@@ -18,6 +18,8 @@ from collections.abc import Iterator
 
 GRACE_S = 15.0
 """Processes that lost their parent are stopping already."""
+LONGEST_BASE = 27
+"""Of the 107 bytes of a unix socket's path 80 go to what lies between the base and the member's socket."""
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -44,7 +46,7 @@ def _interrupt(number: int, _: object) -> None:
 
 @contextlib.contextmanager
 def own_directory(base: pathlib.Path) -> Iterator[pathlib.Path]:
-    """In `base` and not in the repository: a unix socket's path has at most 107 bytes. Clears away what killed runs left."""
+    """In `base` and not in the repository, whose path may be too long for sockets. Clears away what killed runs left."""
     clear(base)
     with tempfile.TemporaryDirectory(prefix=_prefix(), dir=base, ignore_cleanup_errors=True) as folder:
         work = pathlib.Path(folder)

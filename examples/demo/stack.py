@@ -73,7 +73,8 @@ class House:
         """Mounts the Dataset -> ""; or why this machine cannot. Raises DemoFailed for anything else."""
         done = self.tried("mount", DATASET, str(target))
         if done.returncode == UNSUPPORTED:
-            return done.stderr.strip().removeprefix("forebay mount: ")
+            why = done.stderr.strip().removeprefix("forebay mount: ").removeprefix("no mounts here: ")
+            return why.partition(";")[0].removesuffix(", or read over S3 instead")
         if done.returncode:
             raise DemoFailed(done.stderr.strip())
         return ""
@@ -99,8 +100,10 @@ def origin(console: Console, work: pathlib.Path, shape: Shape) -> Iterator[Origi
     with contextlib.ExitStack() as parts:
         store = _store(console, work, parts)
         if isinstance(store, str):
+            console.print(f"Left out: the S3 store and the distance to it, because {store}.", soft_wrap=True)
             console.print(
-                f"Left out: the S3 store and the distance to it, because {store}; a directory instead.", soft_wrap=True
+                "A directory of this disk is the origin instead; how slow a remote one is cannot be seen.",
+                soft_wrap=True,
             )
             yield _directory(console, work, shape)
             return
