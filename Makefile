@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check fmt lint type layers test gen lock fresh bench clean
+.PHONY: help setup demo check fmt lint type layers test gen lock fresh image bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ fresh:
 
 test: setup ## Run every test
 	@$(PY) -m pytest
+
+image: .venv/.installed ## Write the container image as an archive, without Docker: build/forebay-VERSION.tar
+	@$(PY) tools/image.py $(ARGS)
 
 bench: system .venv/.installed ## Measure against a named rival: make bench NAME=serve
 	@$(PY) -m bench $(NAME)
