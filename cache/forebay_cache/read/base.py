@@ -13,11 +13,12 @@ from forebay_cache.store.base import Lease
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """`length` bytes at `offset` of `fd`; valid until the iterator's next step or its `aclose`."""
+    """`length` bytes at `offset` of `fd`; valid until the iterator's next step or its `aclose`. `sums_at`: see Lease."""
 
     fd: int
     offset: int
     length: int
+    sums_at: int = -1
 
 
 @dataclass(frozen=True, slots=True)

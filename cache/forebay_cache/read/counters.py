@@ -23,6 +23,8 @@ class ReadCounters:
     miss_bytes: int = 0
     copied_bytes: int = 0
     """Of misses: from chunks of the segments that theirs was merged of."""
+    peer_bytes: int = 0
+    """Of misses: from other members."""
     origins: dict[str, OriginCounters] = field(default_factory=dict)
 
     def origin(self, identity: str) -> OriginCounters:

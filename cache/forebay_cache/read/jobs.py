@@ -30,6 +30,10 @@ def jobs(parts: Parts, chunk: ChunkId, start: int, stop: int) -> Sequence[Job]:
     return [_job(parts, part, base, end) for part in parts.within(base + start, base + stop) if part.size]
 
 
+def chunk_of(job: Job) -> ChunkId:
+    return ChunkId(job.segment, (job.part.offset + job.first) // CHUNK_SIZE)
+
+
 def narrow(job: Job, start: int, stop: int) -> Job:
     """The part of `job` that bytes [start, stop) of the chunk need, in whole blocks."""
     low = max(job.start, start // BLOCK_SIZE * BLOCK_SIZE)

@@ -1,4 +1,4 @@
-"""The read path on one screen: local store, else the flight of the chunk, which asks the origin.
+"""The read path on one screen: local store, else the flight of the chunk, which asks other members, then the origin.
 
 `pieces` never holds bytes: it hands out descriptors and offsets, and the caller moves the bytes with sendfile or pread.
 """
@@ -11,7 +11,7 @@ from contextlib import aclosing, closing, suppress
 
 from forebay_cache.catalog.base import Catalog, Entry, Parts
 from forebay_cache.model.errors import ChunkCorrupt, DeadlineExceeded, ForebayError, OriginError, PartGone, StoreError
-from forebay_cache.model.ids import CHUNK_SIZE, ChunkId, Extent, chunk_length
+from forebay_cache.model.ids import BLOCK_SIZE, CHUNK_SIZE, ChunkId, Extent, chunk_length
 from forebay_cache.model.ranges import Span, spans
 from forebay_cache.origin.base import Match, Origin
 from forebay_cache.read.ancestors import Ancestors
@@ -23,6 +23,7 @@ from forebay_cache.read.flight import Flight
 from forebay_cache.read.flights import Flights
 from forebay_cache.read.gone import GoneParts
 from forebay_cache.read.jobs import Job, jobs, narrow
+from forebay_cache.read.peers import Peers
 from forebay_cache.read.readahead import ReadAhead
 from forebay_cache.read.scratch import ScratchFill
 from forebay_cache.read.tables import Tables
@@ -33,7 +34,8 @@ log = logging.getLogger("forebay.read")
 PROGRESS_TIMEOUT_S = 60.0
 """Longest wait for the next byte of a span; the origin's own deadlines are shorter."""
 PASSING_LIMIT = 32
-"""Chunks that pass through memory at once because the store cannot take them: 256 MiB."""
+"""Chunks that pass through memory at once because the store cannot take them: 256 MiB. As many pass because they are another
+member's."""
 SAY_AGAIN_S = 60.0
 """Between two records of a store that fails: each read would say the same."""
 REST_CHUNKS, REST_AT_ONCE = 3, 8
@@ -42,7 +44,7 @@ REST_CHUNKS, REST_AT_ONCE = 3, 8
 
 class ChunkReader:
     """Implements read.base.Reader and Loader. Bound to one event loop. `origin(identity)` raises NotFound for an origin that no
-    Dataset names any more. `pool` runs the store's blocking calls."""
+    Dataset names any more. `pool` runs the store's blocking calls. `peers`: other members; None: this one is alone."""
 
     def __init__(
         self,
@@ -65,6 +67,9 @@ class ChunkReader:
         self._flights = Flights(store.reserve, self._run, pool)
         self._passing = Flights(lambda chunk, _: ScratchFill(str(chunk)), self._run, pool)
         self._memory = asyncio.Semaphore(PASSING_LIMIT)
+        self.peers: Peers | None = None
+        self._foreign = Flights(lambda chunk, _: ScratchFill(str(chunk)), self._run, pool)
+        self._foreign_memory = asyncio.Semaphore(PASSING_LIMIT)
         self._ahead = ReadAhead()
         self._reading_ahead = Background(self._fetch_whole, workers=8, queued=64)
         self._filling_up = Background(self._fetch_rest, workers=REST_CHUNKS, queued=256)
@@ -97,12 +102,13 @@ class ChunkReader:
             lease = self.lease(span)
             if lease:
                 with closing(lease):
-                    yield Piece(lease.fd, span.start, span.length)
+                    yield Piece(lease.fd, span.start, span.length, lease.sums_at)
                 continue
             self.counters.misses += 1
             self.counters.miss_bytes += span.length
             self._read_ahead(await self._tables.of(span.chunk.segment), span.chunk)
-            async with aclosing(self._missed(span)) as missed:
+            missed = self.brought(span) if self._owns(span.chunk) else self._of_another(span)
+            async with aclosing(missed):
                 async for piece in missed:
                     yield piece
 
@@ -137,7 +143,9 @@ class ChunkReader:
         return lost
 
     def refill(self, chunk: ChunkId) -> None:
-        """Fetches a chunk in the background, where there is room. Raises NotFound, CatalogCorrupt."""
+        """Fetches a chunk in the background, where there is room, if it is this member's. Raises NotFound, CatalogCorrupt."""
+        if not self._owns(chunk):
+            return
         length = chunk_length(self._catalog.parts(chunk.segment).size, chunk.number)
         self._filling_up.offer(Span(chunk, 0, length))
 
@@ -147,8 +155,18 @@ class ChunkReader:
         await self._filling_up.aclose()
         await self._flights.aclose()
         await self._passing.aclose()
+        await self._foreign.aclose()
 
-    async def _missed(self, span: Span) -> AsyncGenerator[Piece, None]:
+    def _owns(self, chunk: ChunkId) -> bool:
+        return self.peers is None or self.peers.owns(chunk)
+
+    async def _of_another(self, span: Span) -> AsyncGenerator[Piece, None]:
+        """The span's bytes by their owner, or by the origin where that does not answer; they pass through memory."""
+        async with self._foreign_memory, aclosing(self._by(self._foreign, span)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def brought(self, span: Span) -> AsyncGenerator[Piece, None]:
         """The span's bytes by a flight into the store; what the store cannot take passes through memory."""
         at = span.start
         try:
@@ -170,7 +188,7 @@ class ChunkReader:
     async def _by(self, flights: Flights, span: Span) -> AsyncGenerator[Piece, None]:
         parts = await self._tables.of(span.chunk.segment)
         wanted = jobs(parts, span.chunk, span.start, span.stop)
-        if flights is self._passing:
+        if flights is not self._flights:
             wanted = [narrow(job, span.start, span.stop) for job in wanted]
         length = chunk_length(parts.size, span.chunk.number)
         async with flights.join(span.chunk, length) as flight:
@@ -179,7 +197,7 @@ class ChunkReader:
                 with closing(flight.fill.lease()) as lease:
                     async with aclosing(_timed(flight.ready(wanted, span.start, span.stop), span)) as runs:
                         async for start, stop in runs:
-                            yield Piece(lease.fd, start, stop - start)
+                            yield Piece(lease.fd, start, stop - start, lease.sums_at)
             except BaseException:
                 flight.abandon(wanted)
                 raise
@@ -188,20 +206,48 @@ class ChunkReader:
             self._filling_up.offer(Span(span.chunk, 0, length))
 
     async def _run(self, job: Job, fill: Fill, written: Callable[[], None]) -> None:
-        """One GET into the fill: counted, its headers recorded, its object found gone remembered."""
-        absent = fill.missing(job.start, job.stop)
-        if not absent:
+        """What of the job is missing: copied from ancestors, else given by other members, else one GET."""
+        rest = await self._rest(job, fill, written)
+        if rest is None:
             return
-        job = narrow(job, absent[0][0], absent[-1][1])  # a slice that broke off goes on where it stopped
-        if job.first == job.last:
-            await self._writer.write(fill, job.start, bytes(job.stop - job.start))
-            written()
-            return
+        job = rest
         if copied := await self._ancestors.copy(job, fill):
             self.counters.copied_bytes += copied
             written()
             return
         self._gone.check(job)
+        if self.peers is not None:
+            await self._by_peers(self.peers, job, fill, written)
+            rest = await self._rest(job, fill, written)
+        if rest is not None:
+            await self._get(rest, fill, written)
+
+    async def _rest(self, job: Job, fill: Fill, written: Callable[[], None]) -> Job | None:
+        """The part of the job that is missing: one that broke off goes on where it stopped. Zeros are written at once."""
+        absent = fill.missing(job.start, job.stop)
+        if not absent:
+            return None
+        job = narrow(job, absent[0][0], absent[-1][1])
+        if job.first < job.last:
+            return job
+        await self._writer.write(fill, job.start, bytes(job.stop - job.start))
+        written()
+        return None
+
+    async def _by_peers(self, peers: Peers, job: Job, fill: Fill, written: Callable[[], None]) -> None:
+        async def write(at: int, data: memoryview) -> None:
+            await self._writer.write(fill, at, data)
+            self.counters.peer_bytes += len(data)
+            written()
+
+        try:
+            await peers.bring(job, write)
+        except PartGone as exc:
+            self._gone.note(job, exc)
+            raise
+
+    async def _get(self, job: Job, fill: Fill, written: Callable[[], None]) -> None:
+        """One GET into the fill: counted, its headers recorded, its object found gone remembered."""
         counters = self.counters.origin(job.origin)
         counters.requests += 1
         try:
@@ -230,9 +276,13 @@ class ChunkReader:
             self._reading_ahead.offer(Span(ahead, 0, chunk_length(size, ahead.number)))
 
     async def _fetch_whole(self, span: Span) -> None:
-        """Read-ahead: into the store or not at all."""
+        """Read-ahead: into the store or not at all. The owner of another's chunk begins with all of it when it is asked for the
+        first block."""
         if not self.holds(span):
-            async with aclosing(self._by(self._flights, span)) as pieces:
+            flights = self._flights if self._owns(span.chunk) else self._foreign
+            if flights is self._foreign:
+                span = Span(span.chunk, 0, BLOCK_SIZE)
+            async with aclosing(self._by(flights, span)) as pieces:
                 async for _ in pieces:
                     pass
 

@@ -10,6 +10,7 @@ class ScratchLease:
     """A descriptor of its own, so that a reader outlives the fill."""
 
     whole = False
+    sums_at = -1
 
     def __init__(self, fd: int) -> None:
         self.fd = os.dup(fd)

@@ -25,7 +25,7 @@ class Writer:
         self._now = now
         self._wary_until = 0.0
 
-    async def write(self, fill: Fill, at: int, data: bytes | bytearray) -> None:
+    async def write(self, fill: Fill, at: int, data: bytes | bytearray | memoryview) -> None:
         """Whole blocks at `at` of the chunk; ends only when they are written or failed, also when it is cancelled. Raises
         StoreFull, StoreFailed."""
         began = self._now()
@@ -39,7 +39,7 @@ class Writer:
             if now - began > SLOW_S:
                 self._wary_until = now + WARY_S
 
-    async def _by_thread(self, fill: Fill, at: int, data: bytes | bytearray) -> None:
+    async def _by_thread(self, fill: Fill, at: int, data: bytes | bytearray | memoryview) -> None:
         future = asyncio.get_running_loop().run_in_executor(self._pool, fill.write, at, data)
         try:
             await asyncio.shield(future)  # a thread cannot be stopped, and the fill must outlive its write

@@ -10,6 +10,7 @@ from forebay_cache.model.ids import ChunkId, MemberId, SegmentId
 class Lease(Protocol):
     """An open descriptor on a chunk's file. Bytes [start, stop) that were asked for stay readable at those offsets of `fd`
     until `close()`, also when the chunk is evicted meanwhile. `whole`: every byte of the chunk is there, and is right.
+    `sums_at`: where in the file the checksum of block 0 is, then that of each (u32 little endian CRC32C); -1: it has none.
 
     The descriptor is read-only and shared with other leases: read at offsets (pread, sendfile), never seek, never change
     its flags. `close` is idempotent; it may be called from any thread."""
@@ -18,6 +19,8 @@ class Lease(Protocol):
     def fd(self) -> int: ...
     @property
     def whole(self) -> bool: ...
+    @property
+    def sums_at(self) -> int: ...
     def close(self) -> None: ...
 
 

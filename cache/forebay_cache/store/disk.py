@@ -18,6 +18,7 @@ from forebay_cache.store.layout import (
     EXTRA_BLOCKS,
     FOOTER_AT,
     FOOTER_SIZE,
+    SUMS_AT,
     Footer,
     blocks_of,
     check_length,
@@ -288,7 +289,7 @@ def _shelf(path: str, limits: Limits, boots: int, at: Hook, *, fresh: bool) -> S
         boots=boots,
         ledger=ledger,
         presence=Presence.open(os.path.join(path, "presence"), limits.slots, at, fresh=fresh),
-        handles=Handles(limits.open_files, lock, ledger.free),
+        handles=Handles(limits.open_files, lock, ledger.free, SUMS_AT),
         lock=lock,
         at=at,
     )

@@ -35,10 +35,11 @@ class Handle:
 class HandleLease:
     """See `Lease`. The descriptor is shared: read at offsets, never move its position or change its flags."""
 
-    __slots__ = ("_close", "_handle", "fd", "whole")
+    __slots__ = ("_close", "_handle", "fd", "sums_at", "whole")
 
-    def __init__(self, handle: Handle, close: Callable[[Handle], None]) -> None:
+    def __init__(self, handle: Handle, close: Callable[[Handle], None], sums_at: int) -> None:
         self.fd = handle.fd
+        self.sums_at = sums_at
         self.whole = handle.bits is None
         self._handle: Handle | None = handle
         self._close = close
@@ -51,9 +52,11 @@ class HandleLease:
 
 
 class Handles:
-    """`freed` is called, under the lock, with the blocks of a chunk that is gone when nobody holds it any more."""
+    """`freed` is called, under the lock, with the blocks of a chunk that is gone when nobody holds it any more. `sums_at`: where
+    its files have their checksums; -1: nowhere."""
 
-    def __init__(self, limit: int, lock: threading.Lock, freed: Callable[[int], None]) -> None:
+    def __init__(self, limit: int, lock: threading.Lock, freed: Callable[[int], None], sums_at: int = -1) -> None:
+        self._sums_at = sums_at
         self._limit = limit
         self._lock = lock
         self._freed = freed
@@ -73,7 +76,7 @@ class Handles:
 
     def lease(self, handle: Handle) -> HandleLease:
         handle.leases += 1
-        return HandleLease(handle, self._give_back)
+        return HandleLease(handle, self._give_back, self._sums_at)
 
     def drop(self, chunk: ChunkId, blocks: int) -> None:
         """The chunk's file is gone: its blocks are free now, or when the last lease is closed."""
