@@ -204,8 +204,15 @@ def _member(one: MemberFacts, before: Sequence[api.MemberStatus], model: api.Cac
         ready=one.ready,
         restarts=one.restarts,
         used_bytes=calm(used, old.used_bytes if old else None, whole),
-        message="" if one.ready else one.message,
+        message=_damage(one) if one.ready else one.message,
     )
+
+
+def _damage(one: MemberFacts) -> str:
+    """What a member that is ready has lost, and what to do."""
+    problems = one.report.catalog if one.report else ()
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{problems[0].name}: {problems[0].message}{more}" if problems else ""
 
 
 def _capacity(seen: Sequence[MemberFacts], members: Sequence[api.MemberStatus]) -> api.Capacity | None:

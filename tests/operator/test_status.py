@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from tests.rigs import objects
 
-from forebay_cache.contract.admin import CommitReport, DatasetReport, MemberReport, SyncReport
+from forebay_cache.contract.admin import CatalogProblem, CommitReport, DatasetReport, MemberReport, SyncReport
 from forebay_operator.api import v1alpha1 as api
 from forebay_operator.facts import DatasetFacts, Facts, MemberFacts
 from forebay_operator.model import CACHE_CLUSTER, Key, Outcome
@@ -53,6 +53,14 @@ def sync(state: str, reason: str = "", unmountable: int = 0) -> SyncReport:
 
 def reasons(status: api.CacheClusterStatus | api.DatasetStatus) -> dict[str, str]:
     return {one.type: one.reason for one in status.conditions}
+
+
+def test_what_a_member_found_damaged_is_shown_until_it_is_healed() -> None:
+    problems = tuple(CatalogProblem(name=f"leaves/{n}", message="set aside; `forebay sync` heals it") for n in range(3))
+    broken = report().model_copy(update={"catalog": problems})
+    status = cluster_status(facts(member(answer=broken)), Outcome(), NOW)
+    assert status.members[0].message == "leaves/0: set aside; `forebay sync` heals it (and 2 more)"
+    assert cluster_status(facts(member(answer=report())), Outcome(), NOW).members[0].message == ""
 
 
 @pytest.mark.parametrize(

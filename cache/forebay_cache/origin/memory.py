@@ -54,11 +54,20 @@ class _Version:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The time of a store in memory. `latency_s` passes before each answer; `now_ms` dates what is put."""
+
+    latency_s: float = 0.0
+    now_ms: Callable[[], int] = lambda: 0
+    sleep: Sleep = asyncio.sleep
+
+
 class MemoryOrigin:
     """Implements Origin.
 
     `fault` is asked at each call and may be replaced at any time. `versioned`: older versions stay readable by
-    `Match.version`. `now_ms` dates what is put.
+    `Match.version`.
     """
 
     def __init__(
@@ -68,9 +77,7 @@ class MemoryOrigin:
         identity: str = "memory",
         strong: bool = True,
         versioned: bool = False,
-        latency_s: float = 0.0,
-        now_ms: Callable[[], int] = lambda: 0,
-        sleep: Sleep = asyncio.sleep,
+        clock: Clock = Clock(),
     ) -> None:
         self.identity = identity
         self.strong = strong
@@ -82,9 +89,9 @@ class MemoryOrigin:
         self.bytes_sent = 0
         self.bodies_open = 0
         self._versioned = versioned
-        self._latency_s = latency_s
-        self._now_ms = now_ms
-        self.sleep = sleep
+        self._latency_s = clock.latency_s
+        self._now_ms = clock.now_ms
+        self.sleep = clock.sleep
         self._current: dict[bytes, _Version] = {}
         self._versions: dict[tuple[bytes, str], _Version] = {}
         for key, data in (objects or {}).items():

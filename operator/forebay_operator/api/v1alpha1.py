@@ -148,7 +148,7 @@ class MemberStatus(Part):
     used_bytes: Bytes = 0
     """Bytes that its chunks use."""
     message: Text = ""
-    """Why it does not serve."""
+    """Why it does not serve, or what it found damaged."""
 
 
 class CacheClusterStatus(Part):

@@ -36,7 +36,7 @@ from forebay_cache.model.ids import CHUNK_SIZE, CommitId
 from forebay_cache.model.ranges import spans
 from forebay_cache.origin import memory
 from forebay_cache.origin.folder import FolderOrigin
-from forebay_cache.origin.memory import Fault, MemoryOrigin
+from forebay_cache.origin.memory import Clock, Fault, MemoryOrigin
 from forebay_cache.read.reader import ChunkReader
 from forebay_cache.store.disk import DiskStore
 from forebay_cache.store.ledger import Limits
@@ -289,7 +289,7 @@ async def test_weak_origins_share_no_segment_unless_the_salt_is_the_same(files: 
 
 
 async def test_two_syncs_at_once_do_not_harm_each_other(files: CatalogFiles) -> None:
-    origins = [MemoryOrigin(objects(200), identity=name, latency_s=0.001) for name in ("one", "two", "two")]
+    origins = [MemoryOrigin(objects(200), identity=name, clock=Clock(latency_s=0.001)) for name in ("one", "two", "two")]
     commits = await asyncio.gather(*(of(CatalogFiles(files.root), mapping(origin)) for origin in origins))
     assert commits[1].id == commits[2].id != commits[0].id
     for commit in commits:
@@ -401,7 +401,7 @@ async def test_a_mounted_commit_shows_the_bucket(files: CatalogFiles, tmp_path: 
         b"x/y": b"yes",
         b"empty/": b"",
     }
-    commit = await of(files, mapping(MemoryOrigin(data, now_ms=lambda: 1_600_000_000_123)))
+    commit = await of(files, mapping(MemoryOrigin(data, clock=Clock(now_ms=lambda: 1_600_000_000_123))))
     report = files.report(commit.id)
     assert (report.unmountable, sorted(report.unmountable_first)) == (2, ["a//b", "x"])
     paths = []

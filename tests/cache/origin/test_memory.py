@@ -6,7 +6,7 @@ import pytest
 
 from forebay_cache.model.errors import OriginBadAnswer, OriginChanged, OriginMissing, OriginThrottled
 from forebay_cache.origin.base import Match
-from forebay_cache.origin.memory import Call, Fault, MemoryOrigin
+from forebay_cache.origin.memory import Call, Clock, Fault, MemoryOrigin
 
 
 async def received(origin: MemoryOrigin, key: bytes, start: int, stop: int, match: Match = Match()) -> list[bytes]:
@@ -73,14 +73,14 @@ async def test_another_etag_is_a_changed_object() -> None:
 
 async def test_latency_and_drips_are_slept_by_the_given_sleep() -> None:
     sleeper = Sleeper()
-    origin = MemoryOrigin({b"a": b"12345"}, latency_s=0.04, sleep=sleeper)
+    origin = MemoryOrigin({b"a": b"12345"}, clock=Clock(latency_s=0.04, sleep=sleeper))
     origin.fault = lambda _: Fault(latency_s=1.0, drip=2, drip_s=0.5)
     assert await received(origin, b"a", 0, 5) == [b"12", b"34", b"5"]
     assert sleeper.slept == [1.04, 0.5, 0.5, 0.5]
 
 
 async def test_versions_stay_behind_a_deletion() -> None:
-    origin = MemoryOrigin(versioned=True, now_ms=iter([1000, 2000]).__next__)
+    origin = MemoryOrigin(versioned=True, clock=Clock(now_ms=iter([1000, 2000]).__next__))
     old = origin.put(b"a", b"old")
     new = origin.put(b"a", b"new!")
     origin.delete(b"a")
