@@ -59,6 +59,9 @@ test: setup ## Run every test
 image: .venv/.installed ## Write the container image as an archive, without Docker: build/forebay-VERSION.tar
 	@$(PY) tools/image.py $(ARGS)
 
+soak: setup ## Read 200,000 times while everything goes wrong, and verify every byte: make soak [READS=...] [SEED=...]
+	@SOAK_READS=$(or $(READS),200000) $(if $(SEED),SOAK_SEED=$(SEED)) $(PY) -m pytest -s tests/faults/test_soak.py
+
 bench: system .venv/.installed ## Measure against a named rival: make bench NAME=serve
 	@$(PY) -m bench $(NAME)
 

@@ -23,7 +23,7 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class Reply:
     """`sent`: bytes of the body that really go out before the connection is cut; None: all. `stall`: it hangs instead.
-    `silent`: nothing at all is answered."""
+    `silent`: nothing at all is answered. `drip_s`: the body goes out in eight pieces, so many seconds apart."""
 
     status: int = 200
     body: bytes = b""
@@ -31,6 +31,7 @@ class Reply:
     sent: int | None = None
     stall: bool = False
     silent: bool = False
+    drip_s: float = 0.0
 
 
 Script = Callable[[Request], Reply]
@@ -75,7 +76,11 @@ class Server:
         headers = {"Content-Length": str(len(reply.body)), **reply.headers}
         lines = [f"HTTP/1.1 {reply.status} Scripted", *(f"{name}: {value}" for name, value in headers.items())]
         writer.write("\r\n".join(lines).encode() + b"\r\n\r\n")
-        writer.write(reply.body[: reply.sent] if request.method == "GET" else b"")
+        body = reply.body[: reply.sent] if request.method == "GET" else b""
+        step = -(-len(body) // 8) if reply.drip_s and body else max(1, len(body))
+        for at in range(0, len(body), step):
+            await asyncio.sleep(reply.drip_s)
+            writer.write(body[at : at + step])
         await writer.drain()
         if reply.stall:
             await asyncio.Event().wait()
