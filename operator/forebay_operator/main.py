@@ -15,9 +15,9 @@ from pathlib import Path
 from forebay_operator.cli import program
 from forebay_operator.cli.base import Parts, Where
 from forebay_operator.kube.base import Kube
-from forebay_operator.kube.socket import SOCKET, SocketKube
+from forebay_operator.kube.socket import PATH_LIMIT, SOCKET, SocketKube
 from forebay_operator.members.base import Members
-from forebay_operator.model import Object
+from forebay_operator.model import CACHE_CLUSTER, BadManifest, Object, key_of
 
 AGENT_CONFIG = "agent.json"
 OPERATOR_URL = "operator.url"
@@ -80,10 +80,23 @@ def up(manifests: Sequence[Object], state: Path) -> AbstractAsyncContextManager[
             await kube.aclose()
             journal.close()
 
+    check_sockets(manifests, state)
     log_to(state / "logs" / "operator.log")
     agent = None if mounts_left_out() else agent_pod
     settings = Settings(state, os.environ, time.time, asyncio.sleep)
     return house.up(manifests, settings, house.Parts(open_kube, lambda kube: operate(kube, state), agent))
+
+
+def check_sockets(manifests: Sequence[Object], state: Path) -> None:
+    """Raises BadManifest where a member would have a longer socket than there may be: it would only start again and again."""
+    from forebay_operator.desired.workload import NODE_SOCKET  # noqa: PLC0415 - only `up` needs these
+    from forebay_operator.runtime.volumes import PodDirectory  # noqa: PLC0415
+
+    for key in (key for key in map(key_of, manifests) if key.kind == CACHE_CLUSTER):
+        pod = PodDirectory(state / "pods" / f"{key.namespace}.{key.name}-0", state)
+        path = f"{pod.root}{NODE_SOCKET}"
+        if len(os.fsencode(path)) > PATH_LIMIT:
+            raise BadManifest(f"{path} is longer than a unix socket may be ({PATH_LIMIT}): choose a shorter --state")
 
 
 async def operate(kube: Kube, state: Path) -> None:

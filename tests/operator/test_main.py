@@ -20,11 +20,12 @@ from pathlib import Path
 
 import boto3
 import pytest
+from tests.rigs import objects
 from tests.rigs.rgw import Gateway
 
 from forebay_operator.kube.socket import SOCKET, SocketKube
-from forebay_operator.main import OPERATOR_URL, KeyValues, mounts_left_out
-from forebay_operator.model import SECRET, Key
+from forebay_operator.main import OPERATOR_URL, KeyValues, mounts_left_out, up
+from forebay_operator.model import SECRET, BadManifest, Key
 
 FOREBAY = [sys.executable, "-c", "from forebay_operator.main import run; run()"]
 DEADLINE_S = 60
@@ -288,6 +289,13 @@ def test_a_mount_reads_the_same_bytes_and_goes_with_the_house_however_it_ends(ho
     assert same(target, house.origin)
     assert house.stop() == 0
     assert house.left() == []
+
+
+def test_a_state_directory_too_deep_for_sockets_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    deep = tmp_path / ("deep" * 20)
+    with pytest.raises(BadManifest, match=r"main-0/root/run/forebay/member\.sock .* choose a shorter --state"):
+        up([objects.cluster("default")], deep)
+    assert not deep.exists()
 
 
 def test_a_log_line_holds_its_event_and_its_values() -> None:
