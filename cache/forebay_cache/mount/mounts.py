@@ -139,8 +139,7 @@ class Mounts:
             return record
 
     async def _attach(self, wanted: Wanted, place: Place, key: Key) -> Record:
-        active, target = await self._volume(key), place.target
-        beside = active.targets[0] if active.targets else None
+        (active, beside), target = await self._volume(key), place.target
         record = Record(
             wanted.cluster_uid, wanted.dataset_uid, wanted.commit, target, active.volume.device_name, place.made
         )
@@ -166,24 +165,36 @@ class Mounts:
             raise TargetInUse(f"{target} shows commit {record.commit} already; unmount it first")
         return record
 
-    async def _volume(self, key: Key) -> _Active:
-        """The volume of this commit, a new one where none is attached any more."""
-        for target in list(self._active[key].targets) if key in self._active else []:
-            if not await asyncio.to_thread(targets.is_up, self._targets[target][0]):
-                await self._forget(target)
-        if key not in self._active:
-            socket, _, commit = key
-            volume = await asyncio.to_thread(assemble, commit, self._serving(socket), self._read_ahead_kb)
-            self._active[key] = _Active(volume, Workers(volume.session, commit, self._on_ended))
-        return self._active[key]
+    async def _volume(self, key: Key) -> tuple[_Active, str | None]:
+        """The volume of this commit and a target that shows it; a new one, and none, where it is attached no more."""
+        active = self._active.get(key)
+        beside = await self._shown_at(active) if active else None
+        if active and beside:
+            return active, beside
+        socket, _, commit = key
+        volume = await asyncio.to_thread(assemble, commit, self._serving(socket), self._read_ahead_kb)
+        made = self._active[key] = _Active(volume, Workers(volume.session, commit, self._on_ended))
+        return made, None
+
+    async def _shown_at(self, active: _Active) -> str | None:
+        """One of its targets; those that somebody unmounted by hand are forgotten."""
+        for target in list(active.targets):
+            record, _ = self._targets.get(target, (None, None))
+            if record is not None and await asyncio.to_thread(targets.is_up, record):
+                return target
+            await self._forget(target)
+        return None
 
     async def _unmount(self, target: str, *, force: bool) -> None:
+        """Its volume is locked as well: a mount beside this one would meet it half gone."""
         async with self._lock(target):
-            record, _ = self._targets.get(target, (None, None))
-            if record is not None:
+            record, key = self._targets.get(target, (None, None))
+            if record is None:
+                return
+            async with self._lock(key):
                 await asyncio.to_thread(targets.take_down, record, force=force)
                 await self._forget(target)
-                log.info("unmounted", extra={"target": target, "commit": record.commit})
+            log.info("unmounted", extra={"target": target, "commit": record.commit})
 
     async def _give_back(self, target: str, *, remove: bool) -> None:
         await self._unmount(target, force=True)
@@ -199,18 +210,21 @@ class Mounts:
             log.exception("left behind", extra={"target": target})
 
     async def _forget(self, target: str) -> None:
-        """A target that shows its volume no longer. A volume without targets ends."""
-        _, key = self._targets.pop(target)
-        await asyncio.to_thread(self._records.remove, target)
+        """A target that shows its volume no longer. A volume without targets ends. Idempotent."""
+        _, key = self._targets.pop(target, (None, None))
+        if key is None:
+            return
         active = self._active[key]
         active.targets.remove(target)
-        if active.targets:
-            return
-        del self._active[key]
-        self._ending.add(active.workers)
-        await asyncio.to_thread(active.volume.let_go)
-        if not await active.workers.ended_by_itself():
-            log.info("still in use elsewhere; serving on", extra={"commit": active.volume.commit})
+        last = not active.targets
+        if last:
+            del self._active[key]
+            self._ending.add(active.workers)
+        await asyncio.to_thread(self._records.remove, target)
+        if last:
+            await asyncio.to_thread(active.volume.let_go)
+            if not await active.workers.ended_by_itself():
+                log.info("still in use elsewhere; serving on", extra={"commit": active.volume.commit})
 
     def _on_ended(self, workers: Workers) -> None:
         """The workers are done: their numbers stay."""

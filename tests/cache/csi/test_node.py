@@ -121,8 +121,10 @@ class Machine:
         raise AssertionError("bytes of no commit, or of two")
 
     def mounts(self) -> list[str]:
+        """Ours: whatever else this machine has mounted meanwhile is not."""
         text = pathlib.Path(f"/proc/{self.holder.pid}/mountinfo").read_text()
-        return [line.split(" ")[4] for line in text.splitlines() if " - erofs " in line]
+        found = [line.split(" ")[4] for line in text.splitlines() if " - erofs " in line]
+        return [target for target in found if target.startswith(f"{self.folder}/")]
 
 
 @pytest.fixture(scope="module")
@@ -162,11 +164,14 @@ async def machine(place: pathlib.Path, origin: Origin) -> AsyncIterator[Machine]
     kubelet_dir.mkdir()
     for name, document in documents(folder, kubelet_dir, place).items():
         (folder / f"{name}.json").write_text(json.dumps(document))
+    # what others mount is taken out of the new namespace, which would hold it when they are done with it
+    begin = (
+        f"umount -a -l -t erofs; mount --bind {kubelet_dir} {kubelet_dir} && mount --make-shared {kubelet_dir} && echo "
+        "&& exec sleep infinity"
+    )
     holder = subprocess.Popen(
-        ["setpriv", "--pdeathsig", "KILL", "unshare", "-m", "sh", "-c",
-         f"mount --bind {kubelet_dir} {kubelet_dir} && mount --make-shared {kubelet_dir} && echo && exec sleep infinity"],
-        stdout=subprocess.PIPE,
-    )  # fmt: skip
+        ["setpriv", "--pdeathsig", "KILL", "unshare", "-m", "sh", "-c", begin], stdout=subprocess.PIPE
+    )
     assert holder.stdout
     assert holder.stdout.readline() == b"\n"
     kubelet = Kubelet(kubelet_dir)
@@ -252,6 +257,24 @@ async def test_many_calls_at_once_end_as_one_after_the_other(node: Machine) -> N
     await asyncio.gather(*(node.kubelet.unpublish(pod) for pod in pods * 2))
     assert node.mounts() == [node.kubelet.staging()]
     await node.kubelet.unstage()
+
+
+async def test_volumes_of_one_commit_come_and_go_without_regard_to_each_other(node: Machine) -> None:
+    """They share one file system: the claims of a Dataset in several namespaces."""
+
+    async def live(volume: str, seed: int) -> None:
+        rng = random.Random(seed)
+        for _ in range(12):
+            await node.kubelet.stage(volume, context=CONTEXT)
+            target = await node.kubelet.publish(f"{volume}-pod", volume, context=CONTEXT)
+            if rng.random() < 0.3:
+                assert await asyncio.to_thread(node.reads, target) == node.origin.version
+            await node.kubelet.unpublish(f"{volume}-pod", volume)
+            await node.kubelet.unstage(volume)
+
+    await asyncio.gather(*(live(f"v{seed}", seed) for seed in range(4)))
+    assert node.mounts() == []
+    assert "failed" not in node.log("agent")
 
 
 async def test_a_pod_that_is_gone_is_named_and_leaves_nothing(node: Machine) -> None:

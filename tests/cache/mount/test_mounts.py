@@ -185,6 +185,21 @@ async def test_many_at_once_at_one_target_are_one_mount(member: NodeMember, tmp_
         assert len(mounts) == 1
 
 
+async def test_targets_of_one_commit_come_and_go_without_regard_to_each_other(
+    member: NodeMember, tmp_path: Path
+) -> None:
+    async with mounting(tmp_path) as mounts:
+
+        async def live(target: Path) -> None:
+            for _ in range(15):
+                await mounts.mount(wanted(member, target))
+                await mounts.unmount_for_pods(str(target), remove=True)
+
+        await asyncio.gather(*(live(tmp_path / f"mnt{number}") for number in range(4)))
+        assert not mounts.records
+        assert not len(mounts)
+
+
 async def test_a_busy_target_is_said_and_stays(member: NodeMember, tmp_path: Path) -> None:
     async with mounting(tmp_path) as mounts:
         await mounts.mount(wanted(member, tmp_path / "mnt"))
