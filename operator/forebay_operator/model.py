@@ -28,9 +28,10 @@ SECRET = Kind("v1", "Secret", "secrets")
 SERVICE = Kind("v1", "Service", "services")
 POD = Kind("v1", "Pod", "pods")
 LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
+EVENT = Kind("v1", "Event", "events")
 KINDS: Mapping[tuple[str, str], Kind] = {
     (kind.api_version, kind.kind): kind
-    for kind in (CACHE_CLUSTER, DATASET, STATEFUL_SET, CONFIG_MAP, SECRET, SERVICE, POD, LEASE)
+    for kind in (CACHE_CLUSTER, DATASET, STATEFUL_SET, CONFIG_MAP, SECRET, SERVICE, POD, LEASE, EVENT)
 }
 
 

@@ -64,6 +64,9 @@ seccompProfile: {type: RuntimeDefault}
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create, patch]
 {{- end }}
 
 {{- /* The agent listens on a unix socket only, and the image has no shell and no curl to speak of. */ -}}

@@ -20,7 +20,7 @@ from forebay_operator.reconcile.dataset import DatasetLook
 from forebay_operator.reconcile.mint import kept, mint
 from forebay_operator.reconcile.push import push
 from forebay_operator.reconcile.tally import Tally
-from forebay_operator.reconcile.write import rfc3339, write_status
+from forebay_operator.reconcile.write import StatusWriter, Tell, rfc3339
 from forebay_operator.status import Moment, cluster_status, dataset_status, last_outcome
 
 SOON_S = 0.2
@@ -53,6 +53,7 @@ class Reconciler:
     members: Members
     now: Callable[[], float]
     tally: Tally
+    tell: Tell
     memories: dict[Key, Memory] = field(default_factory=dict)
 
     async def reconcile(self, key: Key) -> float | None:
@@ -102,7 +103,8 @@ class Reconciler:
 
     async def _datasets(self, facts: Facts, memory: Memory, taken: frozenset[str]) -> float:
         """Each by itself, one that fails keeps no other waiting -> seconds until the first is due."""
-        look, due, attempts = DatasetLook(self.kube, self.members, self.now), RESYNC_S, dict[str, Attempts]()
+        look = DatasetLook(self.kube, self.members, self.now, self._statuses)
+        due, attempts = RESYNC_S, dict[str, Attempts]()
         for one in facts.datasets:
             attempts[one.uid] = memory.attempts.get(one.uid, Attempts())
             try:
@@ -121,14 +123,18 @@ class Reconciler:
         wrote = True
         for one in facts.datasets:
             status = dataset_status(facts, one, one.model.status.sync, self._moment(), taken=False)
-            wrote = await write_status(self.kube, one.object, one.model.status, status) and wrote
+            wrote = await self._statuses.write(one.object, one.model.status, status) and wrote
         return None if wrote else RESYNC_S
 
     async def _write(self, facts: Facts, outcome: Outcome) -> bool:
         assert facts.object is not None
         assert facts.model is not None
         status = cluster_status(facts, outcome, self._moment())
-        return await write_status(self.kube, facts.object, facts.model.status, status)
+        return await self._statuses.write(facts.object, facts.model.status, status)
+
+    @property
+    def _statuses(self) -> StatusWriter:
+        return StatusWriter(self.kube, self.tell)
 
     def _moment(self) -> Moment:
         return Moment(rfc3339(int(self.now() * 1000)))

@@ -26,7 +26,7 @@ from forebay_operator.members.base import Members
 from forebay_operator.model import MemberError
 from forebay_operator.plan import plan
 from forebay_operator.reconcile.push import serving
-from forebay_operator.reconcile.write import rfc3339, write_status
+from forebay_operator.reconcile.write import StatusWriter, rfc3339
 from forebay_operator.status import Moment, dataset_status
 
 MISSING_S = 5.0
@@ -41,6 +41,7 @@ class DatasetLook:
     kube: Kube
     members: Members
     now: Callable[[], float]
+    statuses: StatusWriter
 
     async def look(
         self, facts: Facts, dataset: DatasetFacts, attempts: Attempts, *, taken: bool
@@ -95,7 +96,7 @@ class DatasetLook:
             dataset = replace(dataset, model=model.model_copy(update={"status": status}))
         moment = Moment(rfc3339(int(self.now() * 1000)))
         status = dataset_status(facts, dataset, sync, moment, taken=taken)
-        return await write_status(self.kube, dataset.object, model.status, status)
+        return await self.statuses.write(dataset.object, model.status, status)
 
 
 def _wait(step: Instruction, dataset: DatasetFacts, *, blocked: bool) -> float | None:

@@ -19,6 +19,7 @@ from forebay_operator.model import (
 )
 from forebay_operator.names import CLUSTER_LABEL
 from forebay_operator.observe import FOLLOWED
+from forebay_operator.reconcile.announcer import Announcer
 from forebay_operator.reconcile.cluster import Reconciler
 from forebay_operator.reconcile.queue import WakeQueue
 from forebay_operator.reconcile.tally import Tally
@@ -52,7 +53,8 @@ class Operator:
     def __init__(self, kube: Kube, members: Members, clocks: Clocks, tally: Tally) -> None:
         self._kube = CachedKube(kube, FOLLOWED, clocks.monotonic, tally.wrote)
         self._kube.listen(self._seen)
-        self._reconciler = Reconciler(self._kube, members, clocks.now, tally)
+        self._announcer = Announcer(self._kube, clocks.now, clocks.monotonic)
+        self._reconciler = Reconciler(self._kube, members, clocks.now, tally, self._announcer.tell)
         self._queue = WakeQueue(clocks.monotonic, clocks.random)
         self._tally = tally
         self._known: dict[Key, Known] = {}
@@ -65,6 +67,7 @@ class Operator:
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._kube.run())
+            group.create_task(self._announcer.run())
             for _ in range(WORKERS):
                 group.create_task(self._work())
 

@@ -1,7 +1,7 @@
 """A world to reconcile: the dictionary or a real API server, and a member that answers from memory."""
 
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,19 @@ from forebay_operator.kube.base import Kube, Listing
 from forebay_operator.kube.memory import MemoryKube
 from forebay_operator.model import CACHE_CLUSTER, DATASET, Key, Kind, KubeForbidden, Object
 from forebay_operator.reconcile.cluster import Reconciler
+from forebay_operator.reconcile.news import News
 from forebay_operator.reconcile.tally import Tally
+
+
+@dataclass
+class Told:
+    """News, by the name of whom it is about."""
+
+    news: list[tuple[str, News]] = field(default_factory=list)
+
+    def tell(self, about: Object, news: Sequence[News]) -> None:
+        self.news += [(about["metadata"]["name"], one) for one in news]
+
 
 WRITES = ("apply", "apply_status", "create", "delete")
 
@@ -57,6 +69,7 @@ class World:
     namespace: str
     clock: list[float]
     reconciler: Reconciler
+    told: list[tuple[str, News]]
 
     @property
     def key(self) -> Key:
@@ -154,7 +167,8 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         kube = MemoryKube(now=lambda: clock[0])
     ticks = itertools.count(1)
     watched, member = Watched(kube), OneMember(tick=lambda: next(ticks))
+    told = Told()
     tally = Tally(Telemetry(), lambda: clock[0])
-    reconciler = Reconciler(watched, member, lambda: clock[0], tally)  # type: ignore[arg-type]
-    yield World(watched, member, namespace, clock, reconciler)
+    reconciler = Reconciler(watched, member, lambda: clock[0], tally, told.tell)  # type: ignore[arg-type]
+    yield World(watched, member, namespace, clock, reconciler, told.news)
     await kube.aclose()

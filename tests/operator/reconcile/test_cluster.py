@@ -2,10 +2,20 @@
 
 import base64
 
+import pytest
 from tests.operator.reconcile.conftest import World
 
 from forebay_operator import names
-from forebay_operator.model import CACHE_CLUSTER, CONFIG_MAP, DATASET, SECRET, SERVICE, STATEFUL_SET, Object
+from forebay_operator.model import (
+    CACHE_CLUSTER,
+    CONFIG_MAP,
+    DATASET,
+    SECRET,
+    SERVICE,
+    STATEFUL_SET,
+    KubeForbidden,
+    Object,
+)
 
 COMMIT = "c" * 64
 
@@ -375,3 +385,35 @@ async def test_what_is_being_deleted_is_not_made_again(world: World) -> None:
     world.kube.writes.clear()
     await world.look(2)
     assert world.kube.writes == []
+
+
+async def test_what_users_must_hear_is_told_once(world: World) -> None:
+    uid = await world.served()
+    assert {(name, one.reason, one.warning) for name, one in world.told} == {
+        ("main", "AllMembersReady", False),
+        ("photos", "Readable", False),
+    }
+    del world.told[:]
+    await world.due()
+    world.member.fail(uid, "OriginDenied", world.now_ms)
+    await world.look(3)
+    said = [(name, one.reason, one.message) for name, one in world.told]
+    assert said == [("photos", "OriginDenied", "OriginDenied: says the origin")]
+    del world.told[:]
+    status = {"containerStatuses": [{"name": "member", "ready": True, "restartCount": 2, "image": "", "imageID": ""}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "main-0", "namespace": world.namespace}}
+    await world.kube.kube.apply_status({**pod, "status": status}, manager="kubelet-2", force=True)
+    await world.look(2)
+    assert [(name, one.reason, one.about) for name, one in world.told] == [("main", "MemberRestarted", "main-0")]
+
+
+async def test_what_could_not_be_written_is_told_when_it_is(world: World) -> None:
+    await world.cluster()
+    await world.pod()
+    world.kube.refused.add(("apply_status", "main"))
+    with pytest.raises(KubeForbidden):
+        await world.look(2)
+    assert world.told == []
+    world.kube.refused.clear()
+    await world.look()
+    assert [one.reason for _, one in world.told] == ["AllMembersReady"]

@@ -17,7 +17,7 @@ from forebay_cache.telemetry import Telemetry
 from forebay_operator import names
 from forebay_operator.kube.base import Event, Kube
 from forebay_operator.kube.memory import MemoryKube
-from forebay_operator.model import CACHE_CLUSTER, DATASET, SERVICE, Key, Kind, KubeExpired, KubeUnavailable
+from forebay_operator.model import CACHE_CLUSTER, DATASET, EVENT, SERVICE, Key, Kind, KubeExpired, KubeUnavailable
 from forebay_operator.reconcile.cluster import Reconciler
 from forebay_operator.reconcile.loop import Clocks, Operator
 from forebay_operator.reconcile.tally import Tally
@@ -225,6 +225,17 @@ class Corner:
         return self.kube.watch(kind, resource_version, namespace or self.namespace, **how)
 
 
+async def told(world: World, *reasons: str) -> None:
+    """Once `kubectl describe` shows these, and nothing else."""
+    async with asyncio.timeout(10):
+        while True:
+            events = (await world.kube.kube.list(EVENT, world.namespace)).items
+            if (found := {one["reason"] for one in events}) == set(reasons):
+                return
+            assert found < set(reasons), events
+            await asyncio.sleep(0.01)
+
+
 async def drift(world: World) -> None:
     """Somebody edits a field of ours: the watch tells, and it is undone."""
     ports = [{"name": "s3", "port": 7450, "protocol": "TCP", "targetPort": 1}]
@@ -259,6 +270,7 @@ async def test_from_manifests_to_a_head_by_events_alone_and_then_silence(world: 
         await until(lambda: bool(world.member.state and world.member.state.datasets[0].head))
         assert await head()
         await until(lambda: not operator._queue._busy and min(operator._queue._due.values()) > time.monotonic() + 10)
+        await told(world, "AllMembersReady", "Readable")
         before = corner.writes, corner.reads
         for _ in range(3):
             operator.wake(world.key)
