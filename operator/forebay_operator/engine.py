@@ -48,7 +48,8 @@ class Engine:
 
     @property
     def elected(self) -> bool:
-        return bool(self._works)
+        """Not for one that slept through its lease and has not noticed yet."""
+        return bool(self._works) and self._candidate.holds
 
     async def run(self) -> None:
         """Until cancelled; then another may go on at once."""

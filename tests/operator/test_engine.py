@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from tests.rigs import objects
 from tests.rigs.clock import fast
 
 from forebay_operator.engine import Engine, Parts
+from forebay_operator.kube.bound import BoundKube
 from forebay_operator.kube.lease import Candidate, Clock
 from forebay_operator.kube.memory import MemoryKube
 from forebay_operator.model import CACHE_CLUSTER, LEASE, Key, KubeUnavailable
@@ -128,6 +130,18 @@ async def test_a_lost_lease_ends_the_work_and_a_new_term_begins_anew() -> None:
         down[0] = False
         await rig.until(lambda: bool(rig.runs))
         assert rig.runs[0] is not first
+
+
+async def test_who_slept_through_its_lease_writes_nothing_before_it_has_noticed() -> None:
+    rig, slept = Rig(), [0.0]
+    clock = Clock(lambda: rig.clock.now() + slept[0], rig.clock.wall, rig.clock.sleep)
+    candidate = Candidate(rig.kube, LOCK, "one", clock)
+    await candidate.acquire()
+    bound = BoundKube(rig.kube, lambda: candidate.holds)
+    await bound.apply(objects.config_map("n", a="1"), manager="us")
+    slept[0] = 60.0  # nothing else of this process has run since
+    with pytest.raises(KubeUnavailable, match="lease"):
+        await bound.apply(objects.config_map("n", a="2"), manager="us")
 
 
 async def test_work_that_fails_ends_the_process_and_frees_the_lease() -> None:
