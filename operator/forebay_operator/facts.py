@@ -6,12 +6,18 @@ from dataclasses import dataclass, field
 
 from forebay_cache.contract.admin import MemberReport, SyncReport
 from forebay_cache.contract.config import AccessKey, ClusterState, Credentials
+from forebay_cache.contract.membership import Membership
+from forebay_cache.model.errors import MembershipRefused
+from forebay_cache.placement.adoption import adopt
+from forebay_cache.placement.lookup import Placement
 from forebay_operator import names
 from forebay_operator.api import v1alpha1 as api
 from forebay_operator.model import Key, Object, Tls
 
 STATE_FILE = "state.json"
 """In the state Secret: ClusterState."""
+MEMBERSHIP_FILE = "membership.json"
+"""In the membership's ConfigMap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,8 @@ class Facts:
     authority: Tls | None = None
     operator: Tls | None = None
     state: ClusterState | None = None
+    membership: Placement | None = None
+    """None also where the API server has one that cannot be read."""
     foreign: frozenset[Key] = frozenset()
     unreadable: frozenset[str] = frozenset()
 
@@ -129,4 +137,13 @@ def read_state(secret: Object | None) -> ClusterState | None:
     try:
         return ClusterState.model_validate_json(base64.b64decode(data))
     except ValueError:
+        return None
+
+
+def read_membership(config_map: Object | None, cluster_uid: str) -> Placement | None:
+    """What `reconcile.membership` wrote; None if there is none, or nobody can read it."""
+    data = ((config_map or {}).get("data") or {}).get(MEMBERSHIP_FILE)
+    try:
+        return adopt(None, Membership.model_validate_json(data), cluster_uid) if data else None
+    except (ValueError, MembershipRefused):
         return None

@@ -38,6 +38,11 @@ def state(namespace: str, cluster: str) -> Key:
     return Key(SECRET, namespace, f"{cluster}-state")
 
 
+def membership(namespace: str, cluster: str) -> Key:
+    """ConfigMap: the newest epoch. What is here is true; members have copies."""
+    return Key(CONFIG_MAP, namespace, f"{cluster}-membership")
+
+
 def authority(namespace: str, cluster: str) -> Key:
     """Secret: the cluster's own certificate authority. Only the operator reads it."""
     return Key(SECRET, namespace, f"{cluster}-ca")
@@ -69,7 +74,7 @@ def keys(namespace: str, dataset: str) -> Key:
 
 def of_cluster(namespace: str, cluster: str) -> frozenset[Key]:
     """Every object a cluster may have; what else carries its label and its reference is an orphan."""
-    made = (member_set, config, state, authority, member_tls, operator_tls, peers, s3)
+    made = (member_set, config, state, membership, authority, member_tls, operator_tls, peers, s3)
     return frozenset(name(namespace, cluster) for name in made)
 
 

@@ -12,7 +12,7 @@ from forebay_cache.contract.config import Credentials
 from forebay_operator import names, tls
 from forebay_operator.api import conditions as words
 from forebay_operator.api import v1alpha1 as api
-from forebay_operator.facts import DatasetFacts, Facts, MemberFacts, read_state
+from forebay_operator.facts import DatasetFacts, Facts, MemberFacts, read_membership, read_state
 from forebay_operator.kube.base import Kube
 from forebay_operator.members.base import Members
 from forebay_operator.model import (
@@ -68,6 +68,7 @@ async def observe(kube: Kube, members: Members, key: Key) -> Facts:
         _tls(children, names.authority(key.namespace, key.name)),
         operator,
         read_state(children.get(names.state(key.namespace, key.name))),
+        read_membership(children.get(names.membership(key.namespace, key.name)), str(cluster["metadata"]["uid"])),
         foreign,
         unreadable,
     )

@@ -7,8 +7,10 @@ import pytest
 
 from forebay_cache.contract.admin import CommitList, DiffReport, MemberReport, SyncReport, SyncRequest
 from forebay_cache.contract.config import ClusterState
+from forebay_cache.contract.membership import MemberEntry, Membership
 from forebay_cache.contract.prefetch import PrefetchReport, PrefetchRequest
 from forebay_cache.model.errors import NotFound, PrefetchConflict
+from forebay_cache.placement.epochs import found
 from forebay_cache.serve.admin import start_admin
 from forebay_operator import tls
 from forebay_operator.members.base import SERVER_NAME
@@ -26,12 +28,19 @@ class Backend:
     """A member that knows one Dataset."""
 
     state: ClusterState | None = None
+    roster: Membership | None = None
 
     async def put_state(self, state: ClusterState) -> None:
         self.state = state
 
     async def report(self) -> MemberReport:
         return REPORT
+
+    async def put_membership(self, membership: Membership) -> None:
+        self.roster = membership
+
+    def membership(self) -> Membership | None:
+        return self.roster
 
     async def start_sync(self, uid: str, request: SyncRequest) -> SyncReport:
         raise NotFound(f"no Dataset with UID {uid}")
@@ -86,6 +95,10 @@ async def test_operator_and_member_trust_each_other_and_nobody_else(tmp_path: Pa
         assert (await client.diff("d", "a" * 64, "b" * 64)).added == 1
         with pytest.raises(MemberError, match="no Dataset with UID d"):
             await client.start_sync("d", SyncRequest())
+        assert await client.membership() is None
+        first = found("c", [MemberEntry(id="a", name="main-0", capacity_bytes=1, state="Serving")])
+        await client.put_membership(first)
+        assert await client.membership() == first
         assert await client.prefetch("d") is None
         assert (await client.stop_prefetch("d")).state == "Stopped"
         with pytest.raises(MemberError, match="another one runs"):

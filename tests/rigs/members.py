@@ -15,6 +15,7 @@ from forebay_cache.contract.admin import (
     SyncRequest,
 )
 from forebay_cache.contract.config import ClusterState
+from forebay_cache.contract.membership import Membership
 from forebay_cache.contract.prefetch import PrefetchReport, PrefetchRequest
 from forebay_operator.members.base import TlsFiles
 from forebay_operator.model import MemberError, MemberUnavailable
@@ -35,6 +36,7 @@ class OneMember:
     down: bool = False
     refuses: str = ""
     sync_down: bool = False
+    roster: Membership | None = None
     held: asyncio.Event | None = None
     """While there and not set, `report` waits."""
 
@@ -56,9 +58,19 @@ class OneMember:
         return MemberReport(
             member=self.member, cluster_uid=self.state.cluster_uid if self.state else "", boot_id="b",
             state_version=self.state.version if self.state else -1,
+            epoch=self.roster.epoch if self.roster else 0,
             ready=True, capacity_bytes=1000, used_bytes=10, chunks=1, hits=0, misses=0, hit_bytes=0, miss_bytes=0,
             datasets=tuple(DatasetReport(uid=d.uid, head=d.head, cached_bytes=0, cached_chunks=0) for d in datasets),
         )  # fmt: skip
+
+    async def put_membership(self, membership: Membership) -> None:
+        if self.down:
+            raise MemberUnavailable("no answer in time")
+        if self.roster is None or membership.epoch > self.roster.epoch:
+            self.roster = membership
+
+    async def membership(self) -> Membership | None:
+        return self.roster
 
     async def start_sync(self, dataset_uid: str, request: SyncRequest) -> SyncReport:
         self.started += 1

@@ -2,6 +2,8 @@
 
 PUT  /v1/state                                   body ClusterState -> 204
 GET  /v1/report                                  -> MemberReport
+PUT  /v1/membership                              body Membership -> 204 (older or the same: nothing changes)
+GET  /v1/membership                              -> Membership (404: none came yet)
 POST /v1/datasets/{uid}/sync                     body SyncRequest -> SyncReport (starts one, or returns the one running)
 GET  /v1/datasets/{uid}/sync                     -> SyncReport of the newest sync (404: never ran here)
 GET  /v1/datasets/{uid}/commits                  -> CommitList, newest first
@@ -116,6 +118,8 @@ class MemberReport(Document):
     cluster_uid: str
     boot_id: str
     state_version: int
+    epoch: int = 0
+    """Of the membership it goes by; 0: it knows none, and is alone."""
     ready: bool
     capacity_bytes: int
     used_bytes: int

@@ -24,6 +24,7 @@ from forebay_cache.member.cleaning import Cleaning
 from forebay_cache.member.metrics import show
 from forebay_cache.member.prefetch.board import House, Prefetches
 from forebay_cache.member.registry import Registry
+from forebay_cache.member.roster import Roster
 from forebay_cache.member.scrub import Scrub
 from forebay_cache.member.syncs import Syncs
 from forebay_cache.model.ids import CommitId
@@ -61,9 +62,10 @@ async def run(options: argparse.Namespace) -> None:
         await stack.enter_async_context(running(cleaning.run()))
         scrub = Scrub(store, pool, reader.refill, random.randrange(store.stats().chunks + 1) - 1)  # noqa: S311
         await stack.enter_async_context(running(scrub.run()))
+        roster = Roster(config.cluster_uid, os.path.join(os.path.dirname(config.catalog_path), "membership.json"))
         prefetches = prefetching(config, registry, reader, (store, catalog, pool))
         stack.push_async_callback(prefetches.aclose)
-        parts = Parts(registry, catalog, store, syncs, reader.counters, scrub.counters, prefetches)
+        parts = Parts(registry, catalog, store, syncs, reader.counters, scrub.counters, prefetches, roster)
         await serve(config, boot_id, parts, (reader, pool), stack)
         await prefetches.resume()
         gc.collect()

@@ -17,10 +17,12 @@ from forebay_cache.contract.admin import (
     SyncRequest,
 )
 from forebay_cache.contract.config import ClusterState
+from forebay_cache.contract.membership import Membership
 from forebay_cache.contract.prefetch import PrefetchReport, PrefetchRequest
 from forebay_cache.member.durable import save
 from forebay_cache.member.prefetch.board import Prefetches
 from forebay_cache.member.registry import Registry, Served
+from forebay_cache.member.roster import Roster
 from forebay_cache.member.scrub import ScrubCounters
 from forebay_cache.member.syncs import Syncs
 from forebay_cache.model.errors import CatalogCorrupt, NotFound
@@ -52,6 +54,7 @@ class Parts:
     counters: ReadCounters
     scrub: ScrubCounters
     prefetches: Prefetches
+    roster: Roster
 
 
 class MemberBackend:
@@ -68,6 +71,13 @@ class MemberBackend:
             if await self._parts.registry.apply(state):
                 await asyncio.to_thread(save, self._identity.state_path, state)
 
+    async def put_membership(self, membership: Membership) -> None:
+        await self._parts.roster.offer(membership)
+
+    def membership(self) -> Membership | None:
+        placement = self._parts.roster.placement
+        return placement.membership if placement else None
+
     async def report(self) -> MemberReport:
         parts, snapshot = self._parts, self._parts.registry.snapshot
         stats = parts.store.stats()
@@ -77,6 +87,7 @@ class MemberBackend:
             cluster_uid=self._identity.cluster_uid,
             boot_id=self._identity.boot_id,
             state_version=snapshot.version,
+            epoch=parts.roster.epoch,
             ready=self.ready() is None,
             capacity_bytes=stats.capacity,
             used_bytes=stats.used,

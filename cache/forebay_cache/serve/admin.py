@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from forebay_cache.contract.admin import AdminError, SyncRequest
 from forebay_cache.contract.config import ClusterState, Document
+from forebay_cache.contract.membership import Membership
 from forebay_cache.contract.prefetch import PrefetchRequest
 from forebay_cache.model import errors
 from forebay_cache.serve.base import AdminBackend
@@ -30,6 +31,7 @@ _STATUS: dict[type[Exception], tuple[int, str]] = {
     errors.NotFound: (404, "NotFound"),
     errors.SyncConflict: (409, "Conflict"),
     errors.PrefetchConflict: (409, "Conflict"),
+    errors.MembershipRefused: (409, "Conflict"),
     errors.BadInput: (400, "BadRequest"),
     ValidationError: (400, "BadDocument"),
     TimeoutError: (503, "DeadlineExceeded"),
@@ -92,6 +94,8 @@ class AdminApi:
         return [
             web.put("/v1/state", self.put_state),
             web.get("/v1/report", self.report),
+            web.put("/v1/membership", self.put_membership),
+            web.get("/v1/membership", self.membership),
             web.post("/v1/datasets/{uid}/sync", self.start_sync),
             web.get("/v1/datasets/{uid}/sync", self.sync),
             web.post("/v1/datasets/{uid}/prefetch", self.start_prefetch),
@@ -110,6 +114,16 @@ class AdminApi:
 
     async def report(self, request: web.Request) -> web.Response:
         return _document(await self._backend.report())
+
+    async def put_membership(self, request: web.Request) -> web.Response:
+        await self._backend.put_membership(Membership.model_validate_json(await request.read()))
+        return web.Response(status=204)
+
+    async def membership(self, request: web.Request) -> web.Response:
+        found = self._backend.membership()
+        if found is None:
+            raise errors.NotFound("no membership came yet: this member is alone until the operator gives it one")
+        return _document(found)
 
     async def start_sync(self, request: web.Request) -> web.Response:
         wanted = SyncRequest.model_validate_json(await request.read() or b"{}")

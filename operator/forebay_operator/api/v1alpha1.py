@@ -26,6 +26,7 @@ from forebay_operator.api.fields import (
 GROUP = "forebay.dev"
 VERSION = "v1alpha1"
 ADMIN_PORT = 9450
+PEER_PORT = 9451
 """The members' admin port, which spec.s3.port must leave alone."""
 
 

@@ -17,6 +17,7 @@ from forebay_cache.contract.admin import (
     SyncRequest,
 )
 from forebay_cache.contract.config import ClusterState, Document
+from forebay_cache.contract.membership import Membership
 from forebay_cache.contract.prefetch import PrefetchReport, PrefetchRequest
 from forebay_operator.members.base import SERVER_NAME, TlsFiles
 from forebay_operator.model import MemberError, MemberUnavailable
@@ -39,6 +40,13 @@ class HttpMember:
 
     async def report(self) -> MemberReport:
         return _parsed(MemberReport, await self._call("GET", "/v1/report"))
+
+    async def put_membership(self, membership: Membership) -> None:
+        await self._call("PUT", "/v1/membership", membership)
+
+    async def membership(self) -> Membership | None:
+        text = await self._call("GET", "/v1/membership", missing_ok=True)
+        return _parsed(Membership, text) if text else None
 
     async def start_sync(self, dataset_uid: str, request: SyncRequest) -> SyncReport:
         return _parsed(SyncReport, await self._call("POST", f"/v1/datasets/{dataset_uid}/sync", request))

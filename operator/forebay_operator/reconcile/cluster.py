@@ -17,6 +17,7 @@ from forebay_operator.model import DATASET, Apply, Key, OperatorError, Outcome
 from forebay_operator.observe import observe
 from forebay_operator.plan import plan
 from forebay_operator.reconcile.dataset import DatasetLook
+from forebay_operator.reconcile.membership import publish
 from forebay_operator.reconcile.mint import kept, mint
 from forebay_operator.reconcile.push import push
 from forebay_operator.reconcile.tally import Tally
@@ -77,6 +78,7 @@ class Reconciler:
         outcome, durable = await self._apply(facts, state)
         # before it is written down no member may have it: the next look could give its version to another content
         behind = await push(self.members, facts, state) if durable else 0
+        behind += await publish(self.kube, self.members, facts, self.now())
         due = await self._datasets(facts, memory, taken)
         wrote = await self._write(facts, outcome)
         ready = sum(one.ready for one in facts.members) == facts.model.spec.replicas == len(facts.members)

@@ -18,9 +18,10 @@ OPERATOR_NAME = "operator.forebay"
 
 
 def kept(facts: Facts) -> frozenset[Key]:
-    """Minted Secrets of the cluster: never rewritten, never pruned."""
+    """What is not derived from the cluster's spec: minted Secrets and the membership. Never rewritten, never pruned."""
     where = facts.key.namespace, facts.key.name
-    return frozenset((names.authority(*where), names.member_tls(*where), names.operator_tls(*where)))
+    made = (names.authority, names.member_tls, names.operator_tls, names.membership)
+    return frozenset(name(*where) for name in made)
 
 
 async def mint(kube: Kube, facts: Facts, now: dt.datetime) -> bool:

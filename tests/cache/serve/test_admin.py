@@ -16,8 +16,10 @@ from cryptography.x509.oid import NameOID
 
 from forebay_cache.contract.admin import AdminError, CommitList, DiffReport, MemberReport, SyncReport, SyncRequest
 from forebay_cache.contract.config import ClusterState
+from forebay_cache.contract.membership import MemberEntry, Membership
 from forebay_cache.contract.prefetch import PrefetchReport, PrefetchRequest
-from forebay_cache.model.errors import ConfigError, NotFound, PrefetchConflict, SyncConflict
+from forebay_cache.model.errors import ConfigError, MembershipForeign, NotFound, PrefetchConflict, SyncConflict
+from forebay_cache.placement.epochs import found
 from forebay_cache.serve.admin import BODY_LIMIT, start_admin
 
 COMMIT = "ab" * 32
@@ -33,6 +35,7 @@ class Backend:
         self.not_ready: str | None = None
         self.running: SyncReport | None = None
         self.fetching: PrefetchReport | None = None
+        self.roster: Membership | None = None
 
     def _met(self, *call: object) -> None:
         self.asked.append(call)
@@ -49,6 +52,13 @@ class Backend:
             ("capacity_bytes", "used_bytes", "chunks", "hits", "misses", "hit_bytes", "miss_bytes"), 0
         )
         return MemberReport(member="m", cluster_uid="c", boot_id="b", state_version=3, ready=True, **numbers)
+
+    async def put_membership(self, membership: Membership) -> None:
+        self._met("put_membership", membership.epoch)
+        self.roster = membership
+
+    def membership(self) -> Membership | None:
+        return self.roster
 
     async def start_sync(self, uid: str, request: SyncRequest) -> SyncReport:
         self._met("start_sync", uid, request.parent)
@@ -124,6 +134,17 @@ async def test_reports_syncs_commits_and_diffs(ask, backend: Backend) -> None:
     found = await ask("GET", f"/v1/datasets/u/diff?old={COMMIT}&new={COMMIT}")
     assert DiffReport.model_validate_json(found[1]).added == 1
     assert ("start_sync", "u", COMMIT) in backend.asked
+
+
+async def test_a_membership_is_taken_and_told(ask, backend: Backend) -> None:
+    status, body = await ask("GET", "/v1/membership")
+    assert (status, AdminError.model_validate_json(body).reason) == (404, "NotFound")
+    first = found("c", [MemberEntry(id="a", name="main-0", capacity_bytes=1, state="Serving")])
+    assert await ask("PUT", "/v1/membership", data=first.model_dump_json()) == (204, b"")
+    assert Membership.model_validate_json((await ask("GET", "/v1/membership"))[1]) == first
+    backend.fails = MembershipForeign("a membership of cluster x was offered to cluster c")
+    status, body = await ask("PUT", "/v1/membership", data=first.model_dump_json())
+    assert (status, AdminError.model_validate_json(body).reason) == (409, "Conflict")
 
 
 async def test_a_prefetch_is_started_looked_at_and_stopped(ask, backend: Backend) -> None:

@@ -1,0 +1,61 @@
+"""Who the members of this cluster are, as far as this one knows: the newest epoch that anyone gave it, kept beside the store
+so that a restart goes on by it."""
+
+import asyncio
+import logging
+import os
+
+from pydantic import ValidationError
+
+from forebay_cache.catalog.edge import disk
+from forebay_cache.contract.membership import Membership
+from forebay_cache.model.errors import MembershipRefused
+from forebay_cache.placement.adoption import adopt
+from forebay_cache.placement.lookup import Placement
+
+log = logging.getLogger("forebay.roster")
+
+
+class Roster:
+    """`placement` is None until the first epoch came: then this member is alone."""
+
+    def __init__(self, cluster_uid: str, path: str) -> None:
+        """Reads what was kept. Blocking. One that cannot be used is told and forgotten: the operator gives it anew."""
+        self._cluster_uid, self._path = cluster_uid, path
+        self._saving = asyncio.Lock()
+        self.placement = self._kept()
+
+    @property
+    def epoch(self) -> int:
+        """0: none."""
+        return self.placement.epoch if self.placement else 0
+
+    async def offer(self, membership: Membership) -> None:
+        """Goes by it from now on, if it is newer. Raises MembershipRefused and its kinds; StoreFull, StoreFailed, when it
+        counts all the same, until a restart."""
+        before = self.placement
+        self.placement = adopt(before, membership, self._cluster_uid)
+        if self.placement is before:
+            return
+        log.info("membership", extra={"epoch": membership.epoch, "members": len(membership.members)})
+        async with self._saving:
+            await asyncio.to_thread(self._save, self.placement.membership)
+
+    def _save(self, membership: Membership) -> None:
+        with disk("keeping the membership"):
+            with open(f"{self._path}.new", "w", encoding="utf-8") as file:
+                file.write(membership.model_dump_json())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(f"{self._path}.new", self._path)
+
+    def _kept(self) -> Placement | None:
+        try:
+            with open(self._path, "rb") as file:
+                return adopt(None, Membership.model_validate_json(file.read()), self._cluster_uid)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError, MembershipRefused) as exc:
+            why = "not a membership" if isinstance(exc, ValidationError) else str(exc)
+            log.warning("membership not read", extra={"file": self._path, "reason": why})
+            return None
