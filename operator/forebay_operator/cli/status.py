@@ -1,21 +1,26 @@
 """forebay status"""
 
 import argparse
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from forebay_cache.contract.admin import MemberReport
 from forebay_operator.cli.advice import conditions, troubles
 from forebay_operator.cli.base import Parts, connect
-from forebay_operator.cli.find import find_endpoint, head_of, pod_state
+from forebay_operator.cli.find import find_endpoint, find_members, head_of, pod_state
 from forebay_operator.cli.output import age, bare, short, size, write_json, write_rows
 from forebay_operator.kube.base import Kube
-from forebay_operator.model import CACHE_CLUSTER, DATASET, POD, NotReady, Object
+from forebay_operator.model import CACHE_CLUSTER, DATASET, POD, NotReady, Object, OperatorError
 from forebay_operator.names import CLUSTER_LABEL
 from forebay_operator.runtime.sets import is_ready
 
 Seen = Mapping[str, Any]
 """What is known of one object, as `-o json` gives it."""
+Reports = Mapping[str, MemberReport]
+"""By pod."""
+LIVE_S = 2.0
 EXAMPLES = """\
 forebay status                  clusters, members and Datasets, and what is wrong with them
 forebay status -o json          the same for programs: numbers as numbers, each object whole"""
@@ -31,9 +36,15 @@ async def run(args: argparse.Namespace, parts: Parts) -> None:
         clusters, datasets = [(await kube.list(kind, namespace)).items for kind in (CACHE_CLUSTER, DATASET)]
         pods = [pod for pod in (await kube.list(POD, namespace)).items if CLUSTER_LABEL in labels(pod)]
         endpoints = [await endpoint(kube, cluster) for cluster in clusters]
+        reports = [await live(kube, parts, cluster) for cluster in clusters]
+    now = {
+        (c["metadata"]["namespace"], name): one
+        for c, r in zip(clusters, reports, strict=True)
+        for name, one in r.items()
+    }
     seen = {
-        "clusters": [cluster_seen(*pair) for pair in zip(clusters, endpoints, strict=True)],
-        "members": [member_seen(pod, clusters) for pod in pods],
+        "clusters": [cluster_seen(*three) for three in zip(clusters, endpoints, reports, strict=True)],
+        "members": [member_seen(pod, clusters, now) for pod in pods],
         "datasets": [dataset_seen(dataset) for dataset in datasets],
     }
     if args.output == "json":
@@ -50,26 +61,41 @@ async def run(args: argparse.Namespace, parts: Parts) -> None:
         parts.stdout.write(f"\n{line}\n")
 
 
+async def live(kube: Kube, parts: Parts, cluster: Object) -> Reports:
+    """What the members say now, for the API is told of small changes late; nothing where they cannot or may not be asked."""
+    members = parts.members()
+    try:
+        async with asyncio.timeout(LIVE_S):
+            found = await find_members(kube, members, cluster)
+            return {pod: await member.report() for pod, member in found.items()}
+    except (OperatorError, TimeoutError):
+        return {}
+    finally:
+        await members.aclose()
+
+
 async def endpoint(kube: Kube, cluster: Object) -> str | None:
     with suppress(NotReady):
         return await find_endpoint(kube, cluster)
     return None
 
 
-def cluster_seen(cluster: Object, endpoint: str | None) -> Seen:
+def cluster_seen(cluster: Object, endpoint: str | None, reports: Reports) -> Seen:
     status: Mapping[str, Any] = cluster.get("status") or {}
+    total, used = (sum(one.capacity_bytes for one in reports.values()), sum(one.used_bytes for one in reports.values()))
     return {
         "cluster": cluster["metadata"]["name"],
         "ready": is_true(cluster, "Ready"),
         "members": cluster["spec"].get("replicas", 1),
         "readyMembers": status.get("readyReplicas") or 0,
-        "capacity": status.get("capacity"),
+        "capacity": {"total": total, "used": used} if reports else status.get("capacity"),
         "endpoint": endpoint,
         "object": bare(cluster),
     }
 
 
-def member_seen(pod: Object, clusters: Sequence[Object]) -> Seen:
+def member_seen(pod: Object, clusters: Sequence[Object], now: Mapping[tuple[str, str], MemberReport]) -> Seen:
+    report = now.get((pod["metadata"]["namespace"], pod["metadata"]["name"]))
     name, status = pod["metadata"]["name"], pod.get("status") or {}
     known = [m for cluster in clusters for m in (cluster.get("status") or {}).get("members") or () if m["name"] == name]
     containers: Sequence[Mapping[str, Any]] = status.get("containerStatuses") or ({},)
@@ -78,7 +104,7 @@ def member_seen(pod: Object, clusters: Sequence[Object]) -> Seen:
         "cluster": labels(pod)[CLUSTER_LABEL],
         "ready": is_ready(pod),
         "restarts": containers[0].get("restartCount", 0),
-        "usedBytes": known[0].get("usedBytes", 0) if known else None,
+        "usedBytes": report.used_bytes if report else known[0].get("usedBytes", 0) if known else None,
         "startTime": status.get("startTime"),
         "state": pod_state(pod),
     }

@@ -45,6 +45,7 @@ class Members:
     reports: list[PrefetchReport] = field(default_factory=list)
     """What is said of a prefetch, one after the other."""
     silent: bool = False
+    used: int = 3 << 20
 
     def at(self, address: str, port: int, tls: TlsFiles) -> "Members":
         self.asked.append((address, port, tls.ca))
@@ -61,10 +62,12 @@ class Members:
         return DiffReport(old=old, new=new, added=3, removed=1, changed=0, added_paths=("x", "y"), removed_paths=("z",))
 
     async def report(self) -> MemberReport:
-        counts = dict.fromkeys(
-            ("capacity_bytes", "used_bytes", "chunks", "hits", "misses", "hit_bytes", "miss_bytes"), 0
-        )
-        served = DatasetReport(uid=self.uid, head=self.heads.pop(0), cached_bytes=0, cached_chunks=0)
+        if self.silent:
+            raise MemberUnavailable("no answer in time")
+        counts = dict.fromkeys(("chunks", "hits", "misses", "hit_bytes", "miss_bytes"), 0)
+        counts |= {"capacity_bytes": 1 << 30, "used_bytes": self.used}
+        head = self.heads.pop(0) if self.heads else None
+        served = DatasetReport(uid=self.uid, head=head, cached_bytes=0, cached_chunks=0)
         names = {"member": "m", "cluster_uid": "c", "boot_id": "b"}
         return MemberReport(**names, state_version=1, ready=True, datasets=(served,), **counts)
 

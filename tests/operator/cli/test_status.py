@@ -15,6 +15,23 @@ async def test_clusters_members_and_datasets_are_shown(desk: Desk) -> None:
     assert ["photos", "True", "bbbbbbbbbbbb", "bbbbbbbbbbbb", "1,200", "5.0", "MiB", "20%", "Succeeded"] in lines
 
 
+async def test_what_is_used_is_what_the_member_says_now(desk: Desk) -> None:
+    await desk.furnish()
+    desk.members.used = 700 << 20
+    shown = json.loads((await desk.run("status", "-o", "json")).out)
+    assert shown["members"][0]["usedBytes"] == 700 << 20
+    assert shown["clusters"][0]["capacity"] == {"total": 1 << 30, "used": 700 << 20}
+    assert desk.members.closed
+
+
+async def test_what_is_used_is_what_was_last_told_where_the_member_is_silent(desk: Desk) -> None:
+    await desk.furnish()
+    desk.members.used, desk.members.silent = 700 << 20, True
+    done = await desk.run("status")
+    assert (done.code, done.err) == (0, "")
+    assert "3.0 MiB of 1.0 GiB" in done.out
+
+
 async def test_a_member_that_dies_shows_why(desk: Desk) -> None:
     await desk.furnish(ready=False)
     done = await desk.run("status")
