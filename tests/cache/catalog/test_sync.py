@@ -289,7 +289,9 @@ async def test_weak_origins_share_no_segment_unless_the_salt_is_the_same(files: 
 
 
 async def test_two_syncs_at_once_do_not_harm_each_other(files: CatalogFiles) -> None:
-    origins = [MemoryOrigin(objects(200), identity=name, clock=Clock(latency_s=0.001)) for name in ("one", "two", "two")]
+    origins = [
+        MemoryOrigin(objects(200), identity=name, clock=Clock(latency_s=0.001)) for name in ("one", "two", "two")
+    ]
     commits = await asyncio.gather(*(of(CatalogFiles(files.root), mapping(origin)) for origin in origins))
     assert commits[1].id == commits[2].id != commits[0].id
     for commit in commits:

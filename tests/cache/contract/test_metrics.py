@@ -24,7 +24,19 @@ def test_only_histograms_have_buckets_and_they_rise() -> None:
 
 
 def test_help_is_a_sentence_and_labels_are_bounded_words() -> None:
-    bounded = {"version", "process", "operation", "status", "reason", "origin", "state", "dataset", "result", "kind", "verb"}
+    bounded = {
+        "version",
+        "process",
+        "operation",
+        "status",
+        "reason",
+        "origin",
+        "state",
+        "dataset",
+        "result",
+        "kind",
+        "verb",
+    }
     bounded |= {"namespace", "cache_cluster", "owner", "tier"}
     for metric in METRICS:
         assert metric.help.endswith(".")
