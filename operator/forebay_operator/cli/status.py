@@ -45,7 +45,7 @@ async def run(args: argparse.Namespace, parts: Parts) -> None:
     seen = {
         "clusters": [cluster_seen(*three) for three in zip(clusters, endpoints, reports, strict=True)],
         "members": [member_seen(pod, clusters, now) for pod in pods],
-        "datasets": [dataset_seen(dataset) for dataset in datasets],
+        "datasets": [dataset_seen(dataset, list(now.values())) for dataset in datasets],
     }
     if args.output == "json":
         write_json(parts.stdout, seen)
@@ -110,7 +110,7 @@ def member_seen(pod: Object, clusters: Sequence[Object], now: Mapping[tuple[str,
     }
 
 
-def dataset_seen(dataset: Object) -> Seen:
+def dataset_seen(dataset: Object, reports: Sequence[MemberReport]) -> Seen:
     status: Mapping[str, Any] = dataset.get("status") or {}
     head, sync, cached = (status.get(name) or {} for name in ("head", "sync", "cached"))
     return {
@@ -120,11 +120,18 @@ def dataset_seen(dataset: Object) -> Seen:
         "serves": served(dataset),
         "files": head.get("files"),
         "bytes": head.get("bytes"),
-        "cachedPercent": cached.get("percent"),
+        "cachedPercent": cached_now(dataset, reports, cached.get("percent")),
         "sync": sync.get("state"),
         "listed": sync.get("listed", 0),
         "object": bare(dataset),
     }
+
+
+def cached_now(dataset: Object, reports: Sequence[MemberReport], told: int | None) -> int | None:
+    """Percent of the head; `told` where no member says anything of the Dataset."""
+    rows = [row for one in reports for row in one.datasets if row.uid == dataset["metadata"]["uid"]]
+    whole = ((dataset.get("status") or {}).get("head") or {}).get("bytes")
+    return min(100, sum(row.cached_bytes for row in rows) * 100 // whole) if rows and whole else told
 
 
 def cluster_row(seen: Seen) -> dict[str, str]:

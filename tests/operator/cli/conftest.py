@@ -46,6 +46,7 @@ class Members:
     """What is said of a prefetch, one after the other."""
     silent: bool = False
     used: int = 3 << 20
+    cached: int = 0
 
     def at(self, address: str, port: int, tls: TlsFiles) -> "Members":
         self.asked.append((address, port, tls.ca))
@@ -67,7 +68,7 @@ class Members:
         counts = dict.fromkeys(("chunks", "hits", "misses", "hit_bytes", "miss_bytes"), 0)
         counts |= {"capacity_bytes": 1 << 30, "used_bytes": self.used}
         head = self.heads.pop(0) if self.heads else None
-        served = DatasetReport(uid=self.uid, head=head, cached_bytes=0, cached_chunks=0)
+        served = DatasetReport(uid=self.uid, head=head, cached_bytes=self.cached, cached_chunks=0)
         names = {"member": "m", "cluster_uid": "c", "boot_id": "b"}
         return MemberReport(**names, state_version=1, ready=True, datasets=(served,), **counts)
 

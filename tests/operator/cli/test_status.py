@@ -24,6 +24,15 @@ async def test_what_is_used_is_what_the_member_says_now(desk: Desk) -> None:
     assert desk.members.closed
 
 
+async def test_what_is_cached_is_what_the_member_says_now(desk: Desk) -> None:
+    await desk.furnish()
+    desk.members.uid = json.loads((await desk.run("status", "-o", "json")).out)["datasets"][0]["object"]["metadata"][
+        "uid"
+    ]
+    desk.members.cached = 4 << 20
+    assert json.loads((await desk.run("status", "-o", "json")).out)["datasets"][0]["cachedPercent"] == 80
+
+
 async def test_what_is_used_is_what_was_last_told_where_the_member_is_silent(desk: Desk) -> None:
     await desk.furnish()
     desk.members.used, desk.members.silent = 700 << 20, True
