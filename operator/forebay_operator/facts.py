@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 
 from forebay_cache.contract.admin import MemberReport, SyncReport
 from forebay_cache.contract.config import AccessKey, ClusterState, Credentials
-from forebay_cache.contract.membership import Membership
-from forebay_cache.model.errors import MembershipRefused
-from forebay_cache.placement.adoption import adopt
+from forebay_cache.placement.adoption import read
 from forebay_cache.placement.lookup import Placement
 from forebay_operator import names
 from forebay_operator.api import v1alpha1 as api
@@ -143,7 +141,4 @@ def read_state(secret: Object | None) -> ClusterState | None:
 def read_membership(config_map: Object | None, cluster_uid: str) -> Placement | None:
     """What `reconcile.membership` wrote; None if there is none, or nobody can read it."""
     data = ((config_map or {}).get("data") or {}).get(MEMBERSHIP_FILE)
-    try:
-        return adopt(None, Membership.model_validate_json(data), cluster_uid) if data else None
-    except (ValueError, MembershipRefused):
-        return None
+    return read(data, cluster_uid) if data else None

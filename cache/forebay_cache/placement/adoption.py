@@ -1,7 +1,9 @@
 """Which of two memberships a process goes by. A higher epoch wins, from whomever it comes: an epoch exists only once."""
 
+from pydantic import ValidationError
+
 from forebay_cache.contract.membership import Membership
-from forebay_cache.model.errors import MembershipConflict, MembershipForeign
+from forebay_cache.model.errors import MembershipConflict, MembershipForeign, MembershipRefused
 from forebay_cache.placement.lookup import Placement
 
 
@@ -21,6 +23,14 @@ def adopt(current: Placement | None, offered: Membership, cluster_uid: str) -> P
             " the one that the API server has must be published again with a higher epoch"
         )
     return current
+
+
+def read(text: str, cluster_uid: str) -> Placement | None:
+    """A membership as it was kept; None: nobody can go by it."""
+    try:
+        return adopt(None, Membership.model_validate_json(text), cluster_uid)
+    except (ValidationError, MembershipRefused):
+        return None
 
 
 def _same(a: Membership, b: Membership) -> bool:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from forebay_cache.contract.membership import Addresses, MemberEntry, Membership
-from forebay_cache.model.ids import MemberId
 from forebay_cache.placement.epochs import advance, found
 from forebay_cache.placement.lookup import Placement
 
@@ -63,6 +62,6 @@ def _renewed(old: MemberEntry, members: Mapping[str, Seen]) -> MemberEntry:
 
 def _entry(one: Seen, state: str) -> MemberEntry:
     return MemberEntry.model_validate(
-        {"id": MemberId(one.id), "name": one.pod, "addresses": one.addresses, "state": state}
+        {"id": one.id, "name": one.pod, "addresses": one.addresses, "state": state}
         | {"capacity_bytes": one.capacity_bytes}
     )

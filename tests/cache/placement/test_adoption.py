@@ -7,7 +7,7 @@ from tests.rigs.memberships import CLUSTER, after, entry, placement
 
 from forebay_cache.contract.membership import Membership
 from forebay_cache.model.errors import ForebayError, MembershipConflict, MembershipCorrupt, MembershipForeign
-from forebay_cache.placement.adoption import adopt
+from forebay_cache.placement.adoption import adopt, read
 from forebay_cache.placement.epochs import found, settle
 from forebay_cache.placement.lookup import Placement
 
@@ -72,3 +72,8 @@ def test_a_newer_one_whose_table_does_not_match_is_refused() -> None:
 def test_what_is_refused_is_not_tried_again() -> None:
     assert not any(error.retry for error in (MembershipForeign, MembershipCorrupt, MembershipConflict))
     assert issubclass(MembershipConflict, ForebayError)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"epoch": 1}'])
+def test_what_was_kept_is_read_or_nobody_goes_by_it(text: str) -> None:
+    assert read(text, "c") is None
