@@ -103,9 +103,9 @@ class Peers:
                 async for answer in answers:
                     failing.answered()
                     if isinstance(answer, Came):
+                        self.counters.bytes += len(answer.data)  # before a reader who has the last of them looks
                         await write(answer.start, answer.data)
                         at += len(answer.data)
-                        self.counters.bytes += len(answer.data)
                     else:
                         other = answer
         except (MemberUnreachable, DeadlineExceeded):
