@@ -8,7 +8,6 @@ import http.client
 import json
 import os
 import pathlib
-import shutil
 import socket
 import subprocess
 import sys
@@ -34,14 +33,16 @@ DEADLINE_S = 100
 NOBODY = 65532
 # what a container runtime would do; the mounts end with their namespace, however that ends
 RUN = """
-root=$1 user=$2 chroot=$3 volumes=$4; shift 4
+root=$1 user=$2 rights=$3 volumes=$4; shift 4
 mount --bind "$root" "$root"
 mount --rbind /proc "$root/proc"; mount --rbind /dev "$root/dev"; mount --rbind /sys "$root/sys"
 mount -t tmpfs tmpfs "$root/tmp"
 for volume in $volumes; do mkdir -p "$root${volume#*:}"; mount --bind "${volume%%:*}" "$root${volume#*:}"; done
 mount -o remount,bind,ro "$root"
-exec "$chroot" --userspec="$user:$user" "$root" "$@"
+exec setpriv --bounding-set="$rights" --inh-caps=-all --no-new-privs chroot --userspec="$user:$user" "$root" "$@"
 """
+ALL, NONE = "+all", "-all,+sys_chroot,+setuid,+setgid"
+"""Capabilities: a privileged container's; none, but for what `chroot` needs before it begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,13 @@ class Image:
 
     @property
     def environment(self) -> dict[str, str]:
-        return dict(one.split("=", 1) for one in self.config["Env"])
+        found = dict(one.split("=", 1) for one in self.config["Env"])
+        return {**found, "PATH": f"{found['PATH']}:/usr/sbin:/sbin"}  # of this machine, for what starts it
 
-    def argv(self, user: int, volumes: Mapping[pathlib.Path, str], command: Sequence[str]) -> list[str]:
+    def argv(
+        self, user: int, volumes: Mapping[pathlib.Path, str], command: Sequence[str], rights: str = NONE
+    ) -> list[str]:
         """`volumes`: folders of this machine, and where they are inside."""
-        chroot = shutil.which("chroot", path="/usr/sbin:/sbin:/usr/bin:/bin")
-        assert chroot
         bound = " ".join(f"{source}:{target}" for source, target in volumes.items())
         begin = [
             "setpriv",
@@ -73,15 +75,24 @@ class Image:
             RUN,
             "run",
         ]
-        return [*begin, str(self.root), str(user), chroot, bound, *command]
+        return [*begin, str(self.root), str(user), rights, bound, *command]
 
     @contextlib.contextmanager
     def running(
-        self, user: int, volumes: Mapping[pathlib.Path, str], command: Sequence[str], **environment: str
+        self,
+        user: int,
+        volumes: Mapping[pathlib.Path, str],
+        command: Sequence[str],
+        rights: str = NONE,
+        **environment: str,
     ) -> Iterator[subprocess.Popen[str]]:
         with tempfile.TemporaryFile("w+") as log:
             child = subprocess.Popen(
-                self.argv(user, volumes, command), env=self.environment | environment, stdout=log, stderr=log, text=True
+                self.argv(user, volumes, command, rights),
+                env=self.environment | environment,
+                stdout=log,
+                stderr=log,
+                text=True,
             )
             try:
                 yield child
@@ -252,9 +263,12 @@ def test_agent_and_csi_node_answer_their_probes(image: Image, folder: pathlib.Pa
     def command(name: str) -> list[str]:
         return ["python", "-m", "forebay_cache.main", name, "--config", f"/etc/forebay/{name}.json"]
 
-    with image.running(0, volumes, command("agent")) as one, image.running(0, volumes, command("csi")) as two:
+    with image.running(0, volumes, command("agent"), ALL) as one, image.running(0, volumes, command("csi")) as two:
         wait_until(lambda: alive(folder / "run" / "agent.sock"), one, "the agent answers")
         wait_until(lambda: status(port, "/healthz") == 200, two, "the CSI node answers")
+        told = pathlib.Path(f"/proc/{two.pid}/status").read_text()
+        (effective,) = (int(line.split()[1], 16) for line in told.splitlines() if line.startswith("CapEff:"))
+        assert not effective & (1 << 1 | 1 << 21), "CAP_DAC_OVERRIDE or CAP_SYS_ADMIN"
     assert (folder / "kubelet" / "plugins").is_dir()
 
 
