@@ -33,7 +33,7 @@ def test_no_ignore_file_hides_a_package() -> None:
         assert not {"cache", "cache/", "operator", "operator/", "/cache", "/operator"} & set(lines), name
 
 
-def test_the_wheel_holds_every_module(tmp_path: pathlib.Path) -> None:
+def test_the_wheel_holds_every_module_and_file(tmp_path: pathlib.Path) -> None:
     build = [
         sys.executable,
         "-m",
@@ -51,8 +51,9 @@ def test_the_wheel_holds_every_module(tmp_path: pathlib.Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     for folder in PACKAGES:
-        for path in (ROOT / folder).rglob("*.py"):
-            assert str(path.relative_to(ROOT / folder)) in names
+        for path in (ROOT / folder).rglob("*"):
+            if path.is_file() and path.suffix not in (".pyc", ".so"):
+                assert str(path.relative_to(ROOT / folder)) in names
 
 
 def test_tests_are_not_packages() -> None:

@@ -1,5 +1,8 @@
-"""Every bad revision is refused with its code, file and line; from a commit, and from a working folder alike."""
+"""Every bad revision is refused with its code, file and line; from a commit, and by `forebay mac lint`."""
 
+import dataclasses
+import io
+import json
 import time
 from pathlib import Path
 
@@ -9,12 +12,13 @@ from dulwich.objects import Commit as GitCommit
 from dulwich.repo import MemoryRepo
 from tests.monitoring.corpus import GOOD, Case, cases
 
+from forebay_operator.cli import program
+from forebay_operator.main import real_parts
 from forebay_operator.model import Finding, MonitoringRefused
 from forebay_operator.monitoring.codes import CODES, reason
 from forebay_operator.monitoring.engine import Setting, Verdict, judge, told
 from forebay_operator.monitoring.render.resources import EXAMPLE
 from forebay_operator.monitoring.shipped import shipped
-from forebay_operator.monitoring.source.folder import read_folder
 from forebay_operator.monitoring.source.git import read_commit
 
 CASES = cases()
@@ -61,14 +65,16 @@ def of_commit(files: dict[str, bytes], setting: Setting) -> Verdict:
         return Verdict(None, (), tuple(exc.findings))
 
 
-def of_folder(files: dict[str, bytes], folder: Path, setting: Setting) -> Verdict:
+def of_command(files: dict[str, bytes], folder: Path) -> list[Finding]:
+    """What `forebay mac lint` says of a working folder."""
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
-    try:
-        return judge(read_folder(folder), EXAMPLE, setting)
-    except MonitoringRefused as exc:
-        return Verdict(None, (), tuple(exc.findings))
+    out = io.StringIO()
+    parts = dataclasses.replace(real_parts(), stdout=out)
+    assert program.run(["mac", "lint", "-C", str(folder), "--format", "json"], parts) == 1
+    told = json.loads(out.getvalue())
+    return [Finding(one["file"], one["line"], one["code"], one["message"]) for one in told]
 
 
 def shown(finding: Finding) -> str:
@@ -88,7 +94,7 @@ def test_a_bad_commit_is_refused_at_its_line(case: Case, setting: Setting, tmp_p
     assert not found.accepted
     assert case.expect in map(shown, found.findings)
     assert told(found.findings)[0] in REASONS
-    assert of_folder(files, tmp_path, setting).findings == found.findings
+    assert of_command(files, tmp_path) == list(found.findings)
 
 
 def test_the_corpus_knows_every_code_that_a_file_can_earn() -> None:

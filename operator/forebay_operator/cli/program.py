@@ -36,6 +36,7 @@ COMMANDS = {
     "get": "download files or folders of a Dataset",
     "keys": "print endpoint, bucket and keys with which any S3 client reads a Dataset",
     "mount": "mount a Dataset as a folder of this machine",
+    "mac": "monitoring as code: write, judge, test and explain a monitoring repository",
     "umount": "unmount what `forebay mount` mounted",
 }
 CODES: Mapping[str, int] = {
@@ -47,9 +48,12 @@ CODES: Mapping[str, int] = {
     "BadInput": USAGE,
     "StateInUse": IN_USE,
     "Unsupported": UNSUPPORTED,
+    "MonitoringLacks": UNSUPPORTED,
 }
 HERE = frozenset({"up"})
 """Commands that concern this machine and no cluster."""
+OFFLINE = frozenset({"mac"})
+"""Commands that concern files."""
 
 
 def run(argv: Sequence[str], parts: Parts) -> int:
@@ -129,7 +133,8 @@ def parser(chosen: str | None, command: Command | None) -> argparse.ArgumentPars
         if name == chosen and command:
             made.epilog = "examples:\n" + "\n".join(f"  {line}" for line in command.EXAMPLES.splitlines())
             command.arguments(made)
-            common_arguments(made, here=name in HERE)
+            if name not in OFFLINE:
+                common_arguments(made, here=name in HERE)
     return main
 
 

@@ -5,8 +5,13 @@ from pathlib import Path
 from forebay_operator.monitoring.source.base import Tree
 from forebay_operator.monitoring.source.folder import read_folder
 
-FOLDER = Path(__file__).parent / "pack"
+HERE = Path(__file__).parent
 
 
 def shipped() -> Tree:
-    return read_folder(FOLDER)
+    return read_folder(HERE / "pack")
+
+
+def starter() -> Tree:
+    """What `forebay mac init` writes."""
+    return read_folder(HERE / "starter")

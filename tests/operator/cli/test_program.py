@@ -42,8 +42,8 @@ def test_help_waits_for_no_library() -> None:
 def test_every_command_has_help(desk: Desk, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert say(desk, name, "--help")[0] == 0
     shown = capsys.readouterr().out
-    assert "--state" in shown
-    assert ("--output" in shown) == (name not in program.HERE)
+    assert ("--state" in shown) == (name not in program.OFFLINE)
+    assert ("--output" in shown) == (name not in program.HERE | program.OFFLINE)
     assert f"  forebay {name}" in shown or f"$(forebay {name}" in shown
     assert max(map(len, shown.splitlines())) <= 100
 

@@ -2,8 +2,8 @@
 
 The sandbox keeps templates from Python; what is here keeps them from time and memory: every turn of a loop or call of a
 macro is a step, every text has a limit before it is made, and filters are an allow-list. Delimiters are `[[ ]]`, `[% %]`,
-`[# #]`, so that the `{{ }}` of Prometheus pass through. Each text is rendered twice: plainly, and with marks that say from
-which line each of its lines came.
+`[# #]`, so that the `{{ }}` of Prometheus pass through. Each text is rendered with marks that say from which line each of
+its lines came, and, where a template could see them, plainly as well.
 """
 
 import functools
@@ -22,6 +22,8 @@ from forebay_operator.model import Finding, MonitoringRefused
 from forebay_operator.monitoring.render.document import Place
 
 MARK = re.compile("\0([^\0]*):([0-9]+)\0")
+CAPTURES = re.compile(r"\b(endmacro|endcall|endfilter|endset|self|super|caller)\b")
+"""What can look at text that was rendered, marks and all. Only a template with one of these is rendered twice."""
 FILTERS = (
     *(
         "abs",
@@ -129,11 +131,12 @@ class Meter:
         return self.sized(value)
 
     def sized(self, value: Any) -> Any:
-        if isinstance(value, str) and len(value) > self.limits.text:
-            raise LimitReached(f"a text of more than {self.limits.text:,} characters")
-        if isinstance(value, list | tuple | Mapping):
+        if isinstance(value, str):
+            if len(value) > self.limits.text:
+                raise LimitReached(f"a text of more than {self.limits.text:,} characters")
+        elif isinstance(value, list | tuple | Mapping):
             self._weigh(value)
-        if isinstance(value, int) and value.bit_length() > BITS:
+        elif isinstance(value, int) and value.bit_length() > BITS:
             raise LimitReached(f"a number of more than {BITS} bits")
         return value
 
@@ -338,8 +341,10 @@ class Templates:
         file, source = self.sources[name]
         if len(source) > self.limits.template_bytes:
             raise MonitoringRefused(Finding(file, 0, "MAC204", f"longer than {self.limits.template_bytes:,} bytes"))
-        text = self._text(name, values, marks=False)
         plain, places = unmarked(self._text(name, values, marks=True), file)
+        if not any(CAPTURES.search(text) for _, text in self.sources.values()):
+            return Rendered(plain, places)
+        text = self._text(name, values, marks=False)
         return Rendered(text, places if plain == text else ((file, 0),) * (text.count("\n") + 1))
 
     def _text(self, name: str, values: Mapping[str, Any], *, marks: bool) -> str:

@@ -7,6 +7,7 @@ a suite that did not change is never run twice.
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -17,10 +18,11 @@ from pathlib import Path
 from forebay_operator.model import Finding, MonitoringLacks
 from forebay_operator.monitoring.render.bundle import Bundle
 from forebay_operator.monitoring.render.rules import RuleFile
-from forebay_operator.monitoring.unit.suite import Suite
+from forebay_operator.monitoring.unit.suite import Suite, at_seconds
 
 OUTPUT_LIMIT = 64 << 10
 CACHE_LIMIT = 1000
+FAILED_CASE = re.compile(r"alertname: ?(\w+), time: ?(\w+),")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,23 +131,13 @@ def find_promtool(cache: Path | None, time_s: float, now: Callable[[], float]) -
 
 
 def result_findings(results: Iterable[Result]) -> Iterator[Finding]:
-    """MAC503: one for each alert that failed, at its case; else one for the file."""
+    """MAC503: one for each case that failed, at its line; else one for the file."""
     for result in results:
         if result.passed:
             continue
-        alerts = dict.fromkeys(
-            line.strip().removeprefix("alertname:").partition(",")[0].strip()
-            for line in result.output.splitlines()
-            if line.strip().startswith("alertname:")
-        )
-        for alert in alerts:
-            yield Finding(*result.suite.place(alert), "MAC503", f"{alert}: {said_of(alert, result.output)}")
-        if not alerts:
+        parts = FAILED_CASE.split(result.output)
+        for alert, time, said in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+            place = result.suite.place(alert, at_seconds(time))
+            yield Finding(*place, "MAC503", f"{alert}: at {time}: {' '.join(said.split())[:600]}")
+        if len(parts) == 1:
             yield Finding(result.suite.shown, 0, "MAC503", " ".join(result.output.split())[:600])
-
-
-def said_of(alert: str, output: str) -> str:
-    """promtool's words on one alert, in one line."""
-    _, _, rest = output.partition(f"alertname: {alert},")
-    mine = rest.partition("alertname:")[0]
-    return " ".join(mine.split())[:600]

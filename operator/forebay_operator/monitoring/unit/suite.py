@@ -7,25 +7,37 @@ from typing import Any
 from forebay_operator.model import Finding, MonitoringRefused
 from forebay_operator.monitoring.render.bundle import Bundle
 from forebay_operator.monitoring.render.document import Node, Place, read
+from forebay_operator.monitoring.render.durations import seconds
 from forebay_operator.monitoring.render.repository import PACK
 
 FOLDER = "tests/rules/"
 
 
 @dataclass(frozen=True, slots=True)
+class Case:
+    """One expectation of an alert. `at_s`: seconds from the test's begin."""
+
+    alert: str
+    fires: bool
+    at_s: float
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
 class Suite:
-    """One test file. `rule_files`: names of rendered files. `cases`: (alert, whether it is to fire, where)."""
+    """One test file. `rule_files`: names of rendered files."""
 
     name: str
     shown: str
     text: str
     rule_files: tuple[str, ...]
-    cases: tuple[tuple[str, bool, Place], ...]
+    cases: tuple[Case, ...]
     node: Node
 
-    def place(self, alert: str) -> Place:
-        """Of an alert's first case."""
-        return next((place for name, _, place in self.cases if name == alert), (self.shown, 0))
+    def place(self, alert: str, at_s: float) -> Place:
+        """Of the case that was judged then; else of the alert's first."""
+        mine = [case for case in self.cases if case.alert == alert]
+        return next((case.place for case in mine if case.at_s == at_s), mine[0].place if mine else (self.shown, 0))
 
 
 def suites(bundle: Bundle) -> tuple[tuple[Suite, ...], tuple[Finding, ...]]:
@@ -43,12 +55,21 @@ def suites(bundle: Bundle) -> tuple[tuple[Suite, ...], tuple[Finding, ...]]:
     return tuple(found), tuple(findings)
 
 
-def cases(node: Node) -> Iterator[tuple[str, bool, Place]]:
+def cases(node: Node) -> Iterator[Case]:
     for test in node_items(node, "tests"):
         for one in node_items(test, "alert_rule_test"):
             fields: Any = one.plain()
             if isinstance(fields, Mapping):
-                yield str(fields.get("alertname", "")), bool(fields.get("exp_alerts")), one.place
+                at = str(fields.get("eval_time", "0"))
+                yield Case(str(fields.get("alertname", "")), bool(fields.get("exp_alerts")), at_seconds(at), one.place)
+
+
+def at_seconds(text: str) -> float:
+    """-1 where it is no duration: promtool will say so."""
+    try:
+        return seconds(text)
+    except ValueError:
+        return -1
 
 
 def node_items(node: Node, name: str) -> Sequence[Node]:
@@ -78,10 +99,10 @@ def coverage_findings(bundle: Bundle, found: Sequence[Suite]) -> Iterator[Findin
             if name not in files:
                 said = f"there is no rendered rule file {name!r}; there are {', '.join(sorted(files))}"
                 yield Finding(*suite.node.at("rule_files").place, "MAC504", said)
-        for name, _, place in suite.cases:
-            if name not in alerts:
-                yield Finding(*place, "MAC504", f"there is no alert {name!r}")
-    seen = {(name, fires) for suite in found for name, fires, _ in suite.cases}
+        for case in suite.cases:
+            if case.alert not in alerts:
+                yield Finding(*case.place, "MAC504", f"there is no alert {case.alert!r}")
+    seen = {(case.alert, case.fires) for suite in found for case in suite.cases}
     for name, alert in alerts.items():
         if (name, True) not in seen:
             yield Finding(*alert.place("alert"), "MAC501", f"{name}: no test in which it fires")
@@ -92,7 +113,7 @@ def coverage_findings(bundle: Bundle, found: Sequence[Suite]) -> Iterator[Findin
 def coverage(bundle: Bundle, found: Sequence[Suite]) -> Sequence[tuple[str, int, int]]:
     """Alert, tests in which it fires, tests in which it is silent."""
     counts = {alert.name: [0, 0] for alert in bundle.alerts}
-    for name, fires, _ in (case for suite in found for case in suite.cases):
-        if name in counts:
-            counts[name][0 if fires else 1] += 1
+    for case in (case for suite in found for case in suite.cases):
+        if case.alert in counts:
+            counts[case.alert][0 if case.fires else 1] += 1
     return [(name, fires, silent) for name, (fires, silent) in sorted(counts.items())]

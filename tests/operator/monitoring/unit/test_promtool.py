@@ -36,7 +36,7 @@ def test_a_failure_is_said_at_its_case_also_when_it_was_kept(promtool: Promtool)
     for kept in (False, True):
         (said,), (was,) = run(promtool, wrong)
         assert was is kept
-        assert said.startswith("tests/rules/own.test.yaml:9: MAC503 ForebayDiskFull: time: 30m")
+        assert said.startswith("tests/rules/own.test.yaml:9: MAC503 ForebayDiskFull: at 30m: exp:[")
         assert 'summary="Full"' in said
 
 
