@@ -31,6 +31,8 @@ class MemberConfig(Document):
     admin_port: int = 9450
     admin_tls: str | None = None
     """Directory with ca.crt, tls.crt and tls.key for the admin port (mutual TLS). None only in tests."""
+    peer_port: int | None = None
+    """Where other members ask; needs `admin_tls`, from whose key theirs is derived. None: this member is alone."""
     node_socket: str | None = None
     """Path of the unix socket that the node's agent reads chunks from. None: not served."""
     state_path: str | None = None

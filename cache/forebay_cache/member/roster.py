@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from forebay_cache.catalog.edge import disk
 from forebay_cache.contract.membership import Membership
 from forebay_cache.model.errors import MembershipRefused
+from forebay_cache.model.ids import MemberId
 from forebay_cache.placement.adoption import adopt
 from forebay_cache.placement.lookup import Placement
 
@@ -29,6 +30,12 @@ class Roster:
     def epoch(self) -> int:
         """0: none."""
         return self.placement.epoch if self.placement else 0
+
+    def peer_address(self, member: MemberId) -> tuple[str, int] | None:
+        """Where a member answers others; None: nowhere, as far as is known."""
+        entry = self.placement.members.get(member) if self.placement else None
+        host, _, port = entry.addresses.peer.rpartition(":") if entry else ("", "", "")
+        return (host.strip("[]"), int(port)) if host and port.isdecimal() else None
 
     async def offer(self, membership: Membership) -> None:
         """Goes by it from now on, if it is newer. Raises MembershipRefused and its kinds; StoreFull, StoreFailed, when it

@@ -47,6 +47,7 @@ def config_map(owner: Object, spec: api.CacheClusterSpec) -> Manifest:
         eviction=spec.eviction,
         data_port=spec.s3.port,
         admin_port=api.ADMIN_PORT,
+        peer_port=api.PEER_PORT,
         admin_tls=workload.TLS_DIR,
         node_socket=workload.NODE_SOCKET,
         state_path=f"{workload.STATE_DIR}/{STATE_FILE}",

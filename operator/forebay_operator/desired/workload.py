@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from forebay_operator import names
-from forebay_operator.api.v1alpha1 import ADMIN_PORT, CacheClusterSpec, Storage
+from forebay_operator.api.v1alpha1 import ADMIN_PORT, PEER_PORT, CacheClusterSpec, Storage
 from forebay_operator.model import Manifest, Object
 
 DEFAULT_IMAGE = "forebay:0.1.0"
@@ -73,6 +73,7 @@ def _container(spec: CacheClusterSpec) -> dict[str, Any]:
         "ports": [
             {"name": "s3", "containerPort": spec.s3.port, "protocol": "TCP"},
             {"name": "admin", "containerPort": ADMIN_PORT, "protocol": "TCP"},
+            {"name": "peer", "containerPort": PEER_PORT, "protocol": "TCP"},
         ],
         "readinessProbe": _probe("/readyz", period_s=5),
         "livenessProbe": {**_probe("/healthz", period_s=10), "initialDelaySeconds": 10},

@@ -42,6 +42,7 @@ def test_a_members_configuration_follows_the_spec_and_reads_back() -> None:
     made = config_map(OWNER, cluster.spec)
     config = MemberConfig.model_validate_json(made.body["data"]["member.json"])
     assert (config.cluster, config.cluster_uid, config.data_port, config.admin_port) == ("ns/main", "c-1", 7999, 9450)
+    assert config.peer_port == 9451
     assert (config.high_watermark_percent, config.low_watermark_percent) == (95, 60)
     assert 0.9 * 2**30 < config.capacity_bytes < 2**30, "the catalog has its share"
     assert config.admin_tls, "the admin port is never without certificates"

@@ -11,6 +11,6 @@ def test_members_have_names_before_they_are_ready_and_clients_see_only_the_s3_fa
     peers, face = services(OWNER, spec)
     assert (peers.key.name, face.key.name) == ("main-members", "main-s3")
     assert (peers.body["spec"]["clusterIP"], peers.body["spec"]["publishNotReadyAddresses"]) == ("None", True)
-    assert [one["port"] for one in peers.body["spec"]["ports"]] == [7999, 9450]
+    assert [one["port"] for one in peers.body["spec"]["ports"]] == [7999, 9450, 9451]
     assert [(one["name"], one["port"]) for one in face.body["spec"]["ports"]] == [("s3", 7999)]
     assert peers.body["spec"]["selector"] == face.body["spec"]["selector"] == {"forebay.dev/cluster": "main"}

@@ -82,7 +82,7 @@ def test_probes_ask_the_admin_port_over_tls_and_the_member_listens_on_its_pods_a
         assert (probe["httpGet"]["port"], probe["httpGet"]["scheme"]) == ("admin", "HTTPS")
     assert found["command"][-2:] == ["--host", "$(POD_IP)"]
     assert found["env"][0]["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP"
-    assert {one["name"]: one["containerPort"] for one in found["ports"]} == {"s3": 7999, "admin": 9450}
+    assert {one["name"]: one["containerPort"] for one in found["ports"]} == {"s3": 7999, "admin": 9450, "peer": 9451}
 
 
 def test_resources_are_passed_on_as_they_are_written() -> None:
