@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from bench.harness import Cpu, Measure, Sample, rounds, run
 from bench.rig.link import End, link, missing
@@ -108,14 +109,13 @@ class Pair:
 
         def side() -> Sample:
             size, cpu = LARGE[0] * LARGE[1], Cpu()
-            server = [*self.asker.enter, "iperf3", "-s", "-1", "-p", str(IPERF_PORT)]
+            server = [*self.asker.enter, "iperf3", "-s", "-p", str(IPERF_PORT)]
             client = [*self.owner.enter, "iperf3", "-c", self.asker.address, "-p", str(IPERF_PORT), "-J"]
             with subprocess.Popen(server, stdout=subprocess.DEVNULL) as receiver:
                 try:
-                    text = _until_done([*client, "-n", str(size), "-P", str(streams)])
+                    end = _until_done([*client, "-n", str(size), "-P", str(streams)])
                 finally:
                     receiver.kill()
-            end = json.loads(text)["end"]
             got, used = end["sum_received"], end["cpu_utilization_percent"]
             seconds_per_gb = got["seconds"] / got["bytes"] * 1e9 / 100
             shown = {
@@ -128,12 +128,13 @@ class Pair:
         return side
 
 
-def _until_done(command: list[str]) -> str:
-    """Its output; it is tried again while the other side does not listen yet."""
+def _until_done(command: list[str]) -> dict[str, Any]:
+    """What iperf3 says at its end; it is tried again while the other side does not listen, or lost count."""
     for _ in range(50):
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-        if not done.returncode:
-            return done.stdout
+        end: dict[str, Any] = {} if done.returncode else json.loads(done.stdout)["end"]
+        if "sum_received" in end:
+            return end
         time.sleep(0.1)
     raise SystemExit(f"iperf3: {done.stdout[-500:]}")
 

@@ -3,10 +3,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# What each is for: python3-venv the environment; ceph a real S3 store for tests and demo; nginx, varnish, wrk and fio the
-# rivals and loads of bench/; erofs-utils the file system's own checker; gcc the compiled reader of bench/; prometheus and its
+# What each is for: python3-venv the environment; ceph a real S3 store for tests and demo; nginx, varnish, wrk, fio and iperf3
+# the rivals and loads of bench/; erofs-utils the file system's own checker; gcc the compiled reader of bench/; prometheus and its
 # alertmanager promtool and amtool, which judge rules and routes.
-packages=(python3-venv ceph-mon ceph-osd ceph-mgr ceph-common radosgw nginx varnish wrk fio erofs-utils gcc libc6-dev
+packages=(python3-venv ceph-mon ceph-osd ceph-mgr ceph-common radosgw nginx varnish wrk fio iperf3 iproute2 erofs-utils gcc libc6-dev
   prometheus prometheus-alertmanager)
 
 system() {
