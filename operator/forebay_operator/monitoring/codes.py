@@ -45,18 +45,36 @@ CODES: Mapping[str, Code] = {
         "templates/../../etc",
         "templates/rules",
     ),
-    "MAC003": Code("within the limits", "Memory of the operator is shared by all sources.", "a file of 9 MiB"),
+    "MAC003": Code(
+        "within the limits",
+        "Memory of the operator is shared by all sources.",
+        "a file of 9 MiB",
+        "what rules need; data belongs elsewhere",
+    ),
     "MAC004": Code(
         "there is a repository",
         "An empty folder must not read as: remove every rule.",
         "no forebay.yaml",
         "forebay mac init",
     ),
-    "MAC005": Code("text is UTF-8", "What cannot be shown in a review cannot be reviewed.", "a binary file"),
+    "MAC005": Code(
+        "text is UTF-8",
+        "What cannot be shown in a review cannot be reviewed.",
+        "a binary file",
+        "text, such as a dashboard's JSON",
+    ),
     "MAC101": Code("signed", "Anyone who can push could silence a page.", "git commit", "git commit -S"),
-    "MAC102": Code("signed by a trusted key", "The key has to be one that the source lists.", "a stranger's key"),
+    "MAC102": Code(
+        "signed by a trusted key",
+        "The key has to be one that the source lists.",
+        "a stranger's key",
+        "a key of the source's trusted keys",
+    ),
     "MAC103": Code(
-        "the signature fits", "The commit was changed after it was signed.", "git commit --amend by another"
+        "the signature fits",
+        "The commit was changed after it was signed.",
+        "git commit --amend by another",
+        "sign again what was changed",
     ),
     "MAC201": Code(
         "template syntax", "Jinja2 with `[[ ]]`, `[% %]`, `[# #]`.", "[% for c in clusters", "[% for c in clusters %]"
@@ -67,7 +85,7 @@ CODES: Mapping[str, Code] = {
         "[[ clustr.name ]]",
         "[[ cluster.name ]]",
     ),
-    "MAC203": Code("sandbox", "Templates see values, never Python.", "[[ ''.__class__ ]]"),
+    "MAC203": Code("sandbox", "Templates see values, never Python.", "[[ ''.__class__ ]]", "[[ cluster.name ]]"),
     "MAC204": Code(
         "render limits",
         "Loops, output and time are bounded: one source must not starve another.",
@@ -75,10 +93,15 @@ CODES: Mapping[str, Code] = {
         "a loop over clusters",
     ),
     "MAC205": Code(
-        "YAML", "What a template renders has to be YAML without duplicate keys or aliases.", "for: 5m twice"
+        "YAML",
+        "What a template renders has to be YAML without duplicate keys or aliases.",
+        "for: 5m twice",
+        "for: 5m, once",
     ),
     "MAC206": Code("schema", "A field that nobody reads is a typo.", "severty: page", "severity: page"),
-    "MAC207": Code("not empty", "A render without a rule must not read as: remove every rule.", "groups: []"),
+    "MAC207": Code(
+        "not empty", "A render without a rule must not read as: remove every rule.", "groups: []", "one rule at least"
+    ),
     "MAC208": Code(
         "made for this operator", "forebay.yaml asks for a newer operator or another schema.", "schema: 2", "schema: 1"
     ),
@@ -94,7 +117,10 @@ CODES: Mapping[str, Code] = {
         'up{cache_cluster="a"}',
     ),
     "MAC305": Code(
-        "within the target's PromQL", "The Prometheus named in forebay.yaml cannot parse it.", "limitk(3, up) on 2.42"
+        "within the target's PromQL",
+        "The Prometheus named in forebay.yaml cannot parse it.",
+        "limitk(3, up) on 2.42",
+        "topk(3, up)",
     ),
     "MAC306": Code(
         "counters through rate",
@@ -135,8 +161,18 @@ CODES: Mapping[str, Code] = {
         "sum(up) == 0",
         "sum by (namespace, cache_cluster) (up) == 0",
     ),
-    "MAC405": Code("said in words", "summary and description; page and ticket also runbook_url.", "no description"),
-    "MAC406": Code("the runbook exists", "A page at night needs a next step.", "runbooks/ForebayX.md missing"),
+    "MAC405": Code(
+        "said in words",
+        "summary and description; page and ticket also runbook_url.",
+        "no description",
+        "summary, description and runbook_url",
+    ),
+    "MAC406": Code(
+        "the runbook exists",
+        "A page at night needs a next step.",
+        "runbooks/ForebayX.md missing",
+        "runbooks/ForebayX.md",
+    ),
     "MAC407": Code(
         "no page for an instance",
         "Instances come and go; detail lives on dashboards.",
@@ -147,6 +183,7 @@ CODES: Mapping[str, Code] = {
         "pages are service levels",
         "A page is a burn rate, a total loss or a failure domain, and says which in its label `signal`.",
         "a page on CPU",
+        "a page on reads that fail; CPU as info",
     ),
     "MAC409": Code("long enough", "page for >= 2m, ticket for >= 15m, absent() always with for.", "for: 0s", "for: 2m"),
     "MAC410": Code(
@@ -161,8 +198,18 @@ CODES: Mapping[str, Code] = {
         "a / b > 0.1",
         "a / b > 0.1 and b > 100",
     ),
-    "MAC412": Code("names are unique", "Two groups of one name overwrite each other.", "two groups `slo`"),
-    "MAC413": Code("budgets", "Rules cost memory at every evaluation.", "300 KiB of rules"),
+    "MAC412": Code(
+        "names are unique",
+        "Two groups of one name overwrite each other.",
+        "two groups `slo`",
+        "slo-errors and slo-latency",
+    ),
+    "MAC413": Code(
+        "budgets",
+        "Rules cost memory at every evaluation.",
+        "300 KiB of rules",
+        "one rule keyed by labels in place of one for each cluster",
+    ),
     "MAC414": Code(
         "only known severities of scope",
         "scope is cluster, origin, fleet or operator.",
@@ -170,16 +217,28 @@ CODES: Mapping[str, Code] = {
         "scope: origin",
     ),
     "MAC501": Code(
-        "a firing test", "An alert that was never seen firing may never fire.", "no alert_rule_test with exp_alerts"
+        "a firing test",
+        "An alert that was never seen firing may never fire.",
+        "no alert_rule_test with exp_alerts",
+        "a case whose exp_alerts lists what fires",
     ),
     "MAC502": Code(
-        "a silent test", "An alert that was never seen silent may never stop.", "no alert_rule_test with exp_alerts: []"
+        "a silent test",
+        "An alert that was never seen silent may never stop.",
+        "no alert_rule_test with exp_alerts: []",
+        "a case with exp_alerts: []",
     ),
-    "MAC503": Code("tests pass", "promtool ran them on what was rendered."),
+    "MAC503": Code(
+        "tests pass",
+        "promtool ran them on what was rendered.",
+        "a summary that says something else than exp_annotations",
+        "the words that promtool got",
+    ),
     "MAC504": Code(
         "tests can be read",
         "A test names a rule file that is rendered and alerts that exist.",
         "rule_files: [nowhere.yaml]",
+        "rule_files: [reads.yaml]",
     ),
     "MAC601": Code(
         "grouped by failure domain",
@@ -193,25 +252,42 @@ CODES: Mapping[str, Code] = {
         "group_interval: 10s",
         "group_interval: 5m",
     ),
-    "MAC603": Code("receivers exist", "A route to nobody drops alerts without a word.", "receiver: pagr"),
+    "MAC603": Code(
+        "receivers exist", "A route to nobody drops alerts without a word.", "receiver: pagr", "receiver: pages"
+    ),
     "MAC604": Code(
         "matchers", "A matcher has to parse and to name a label that alerts carry.", "severity==page", 'severity="page"'
     ),
     "MAC605": Code(
-        "every severity has a way", "A page or a ticket that no route takes ends at the root.", "no route for page"
+        "every severity has a way",
+        "A page or a ticket that no route takes ends at the root.",
+        "no route for page",
+        "matchers: ['severity=\"page\"']",
     ),
     "MAC606": Code(
         "routing tests pass",
         "tests/routes.yaml says who hears of what; a change of routes must not change that unseen.",
         "receivers: [pages] where a ticket goes",
+        "receivers: [tickets]",
     ),
-    "MAC701": Code("dashboards", "JSON with a title and a stable uid of its own.", "no uid"),
-    "MAC702": Code("panels ask for what exists", "An empty panel at night misleads.", "forebay_s3_request_total"),
-    "MAC801": Code("size guard", "What is rendered has to fit the objects that carry it.", "rules over maxRuleBytes"),
+    "MAC701": Code("dashboards", "JSON with a title and a stable uid of its own.", "no uid", '"uid": "fleet"'),
+    "MAC702": Code(
+        "panels ask for what exists",
+        "An empty panel at night misleads.",
+        "forebay_s3_request_total",
+        "forebay_s3_requests_total",
+    ),
+    "MAC801": Code(
+        "size guard",
+        "What is rendered has to fit the objects that carry it.",
+        "rules over maxRuleBytes",
+        "fewer rules, or several files",
+    ),
     "MAC802": Code(
         "prune guard",
         "A revision that removes most of what is there is a mistake until somebody says it is not.",
         "90% of the rules removed",
+        "remove them in steps, or annotate the policy",
     ),
 }
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from forebay_operator.model import Finding
+from forebay_operator.model import Finding, MonitoringRefused
 from forebay_operator.monitoring.lint.base import ANY
 from forebay_operator.monitoring.lint.expressions import Expressions
 from forebay_operator.monitoring.lint.tree import EMPTY, Reader, Route, items
@@ -112,7 +112,14 @@ def route_test_findings(bundle: Bundle) -> Iterator[Finding]:
     """MAC606: each case of tests/routes.yaml names labels and who hears of them."""
     file = bundle.repository.files[ROUTE_TESTS]
     roots = [Reader().route(one.node.value["route"]) for one in bundle.routes if has_route(one)]
-    for case in items(read(file.text, file.shown)):
+    try:
+        node = read(file.text, file.shown)
+    except MonitoringRefused as exc:
+        yield from exc.findings
+        return
+    if not isinstance(node.value, tuple):
+        yield Finding(*node.place, "MAC606", "expected a list of cases")
+    for case in items(node):
         plain: Any = case.plain()
         fields = plain if isinstance(plain, Mapping) else {}
         if not isinstance(fields.get("labels"), Mapping) or not isinstance(fields.get("receivers"), list):

@@ -68,3 +68,5 @@ def test_a_ticket_that_no_route_takes_is_said() -> None:
 def test_a_routing_test_fails_at_its_line() -> None:
     assert found(cases=CASES.replace("[tickets]", "[pages]")) == ["MAC606:4"]
     assert found(cases="- labels: {a: b}\n") == ["MAC606:1"]
+    assert found(cases="labels: {a: b}\n") == ["MAC606:1"]
+    assert found(cases="- a: [\n") == ["MAC205:2"]
