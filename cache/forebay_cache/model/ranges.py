@@ -1,6 +1,6 @@
 """All byte arithmetic over chunks: one place, so that no reader does its own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from forebay_cache.model.ids import CHUNK_SIZE, ChunkId, Extent
@@ -24,6 +24,15 @@ def slice_extent(extent: Extent, start: int, stop: int) -> Extent:
     if not 0 <= start <= stop <= extent.length:
         raise ValueError(f"range [{start}, {stop}) is not within {extent.length} bytes")
     return Extent(extent.segment, extent.offset + start, stop - start)
+
+
+def covered(run: tuple[int, int], by: Iterable[tuple[int, int]]) -> bool:
+    """Whether all of [start, stop) lies in one or several of `by`."""
+    at, stop = run
+    for low, high in sorted(by):
+        if low <= at < high:
+            at = high
+    return at >= stop
 
 
 def spans(extent: Extent) -> Iterator[Span]:

@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 
+from forebay_cache.model.errors import PartGone
 from forebay_cache.read.jobs import Job
 from forebay_cache.store.base import Fill
 
@@ -26,7 +27,8 @@ class Flight:
         land: Callable[["Flight"], None],
     ) -> None:
         self.fill = fill
-        self.completed = False
+        self.completed: Sequence[tuple[int, int]] | None = None
+        """What was missing and gone when the chunk was completed."""
         self._run = run
         self._land = land
         self._tasks: dict[Job, asyncio.Task[None]] = {}  # the newest try of each; kept when done, for its error
@@ -92,6 +94,11 @@ class Flight:
                 continue
             self._raise_if_failed(wanted, at)
             await self._progress()
+
+    def gone(self) -> Sequence[tuple[int, int]]:
+        """Runs of bytes whose parts the origin no longer has, by the newest try."""
+        ended = ((job, task) for job, task in self._tasks.items() if task.done() and not task.cancelled())
+        return [(job.start, job.stop) for job, task in ended if isinstance(task.exception(), PartGone)]
 
     @property
     def empty(self) -> bool:

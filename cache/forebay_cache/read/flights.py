@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from forebay_cache.model.errors import StoreError
 from forebay_cache.model.ids import ChunkId
+from forebay_cache.model.ranges import covered
 from forebay_cache.read.flight import Flight, Run
 from forebay_cache.store.base import Fill
 
@@ -81,8 +82,8 @@ class Flights:
 
     async def _landing(self, chunk: ChunkId, length: int, flight: Flight) -> None:
         await flight.settle()
-        if flight.empty and self._flies(chunk, flight) and not flight.fill.missing(0, length):
-            await self._complete(flight)
+        if flight.empty and self._flies(chunk, flight):
+            await self._complete(flight, length)
         # looked at anew after each wait: somebody may have come aboard, who will land it, or another landing has
         if flight.empty and self._flies(chunk, flight):
             del self._table[chunk]
@@ -92,11 +93,13 @@ class Flights:
         opening = self._table.get(chunk)
         return opening is not None and opening.done() and opening.result() is flight
 
-    async def _complete(self, flight: Flight) -> None:
-        if flight.completed:
+    async def _complete(self, flight: Flight, length: int) -> None:
+        """If nothing is missing but what is gone; not where that is all of it."""
+        left, gone = flight.fill.missing(0, length), flight.gone()
+        if left in (flight.completed, [(0, length)]) or not all(covered(run, gone) for run in left):
             return
-        flight.completed = True
+        before, flight.completed = flight.completed, left
         try:
-            await asyncio.get_running_loop().run_in_executor(self._pool, flight.fill.complete)
+            await asyncio.get_running_loop().run_in_executor(self._pool, flight.fill.complete, gone)
         except StoreError:
-            flight.completed = False  # it stays partial, and readable
+            flight.completed = before  # it stays partial, and readable

@@ -73,6 +73,9 @@ def _of_bytes(shelf: Shelf, path: str, row: int, *, verify: bool) -> Iterator[st
 def _present(shelf: Shelf, footer: Footer, row: int) -> Iterator[tuple[int, int]]:
     """Runs of blocks that ought to be right."""
     at, end = 0, footer.length // BLOCK_SIZE
+    if shelf.ledger.state(row) & COMPLETE and footer.gone:
+        yield from missing(bytearray(footer.gone), 0, end)
+        return
     if not shelf.ledger.state(row) & COMPLETE:
         bits = bytes(shelf.presence.bits(shelf.ledger.slot(row)))
         end = len(bits) * 8

@@ -44,8 +44,10 @@ class Fill(Protocol):
         """A lease on the partial chunk, taken by who knows which bytes are present."""
         ...
 
-    def complete(self) -> None:
-        """Makes the partial chunk complete. Blocking. Idempotent. Raises StoreError while something is missing."""
+    def complete(self, gone: Sequence[tuple[int, int]] = ()) -> None:
+        """Makes the partial chunk complete. `gone`: runs of bytes that the origin no longer has; what is missing there stays
+        missing, and no lease of the chunk is ever `whole`. A later fill may bring it all the same, and completes anew.
+        Blocking. Idempotent. Raises StoreError while something else is missing."""
         ...
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ from forebay_cache.store.layout import (
     parse_footer,
 )
 from forebay_cache.store.ledger import COMPLETE, FILLING, Ledger, Limits
-from forebay_cache.store.presence import Presence, has
+from forebay_cache.store.presence import Presence, has, overlaps
 from forebay_cache.store.recover import recover
 from forebay_cache.store.room import Room
 from forebay_cache.store.scrub import scrub
@@ -98,6 +98,8 @@ class DiskStore:
                 raise ValueError(f"range [{start}, {stop}) is not within the {handle.length} bytes of chunk {chunk}")
             if handle.partial and handle.bits is not None and not has(handle.bits, *blocks_of(start, stop)):
                 return None
+            if handle.gone and overlaps(handle.gone, *blocks_of(start, stop)):
+                return None
             lease = self._handles.lease(handle)
         if handle.bits is None or handle.partial:
             return lease
@@ -165,7 +167,7 @@ class DiskStore:
             raise RuntimeError(f"chunk {chunk} is being filled already")
         if row >= 0 and self._ledger.state(row) & COMPLETE:
             if self._is_good(chunk):
-                return self._fill(row, -1, length)
+                return self._of_complete(row, chunk, length)
             row = -1
         fd = self._reopen(row, chunk, length) if row >= 0 else -1
         if fd < 0:
@@ -190,10 +192,20 @@ class DiskStore:
             row = self._ledger.add(chunk, FILLING, slot, disk_blocks(os.fstat(fd)))
         return self._fill(row, fd, length)
 
-    def _fill(self, row: int, fd: int, length: int) -> DiskFill:
+    def _of_complete(self, row: int, chunk: ChunkId, length: int) -> DiskFill:
+        """Of what it lacks: parts that were gone may have come back."""
+        with self._lock:
+            handle = opened(self._shelf, chunk)
+            gone = handle.gone if handle else b""
+        if not gone:
+            return self._fill(row, -1, length)
+        # no room is made: most such fills bring nothing
+        return self._fill(row, os.open(self._shelf.complete_path(chunk), os.O_RDWR | os.O_CLOEXEC), length, gone)
+
+    def _fill(self, row: int, fd: int, length: int, gone: bytes = b"") -> DiskFill:
         with self._lock:
             self._ledger.set_state(row, self._ledger.state(row) | FILLING)
-            return DiskFill(self._shelf, row, fd, length)
+            return DiskFill(self._shelf, row, fd, length, gone)
 
     def _is_good(self, chunk: ChunkId) -> bool:
         """Whether a chunk that counts as complete is here and right; else it no longer counts."""

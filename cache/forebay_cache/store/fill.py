@@ -2,22 +2,26 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 from forebay_cache.model.errors import StoreError, StoreFailed
 from forebay_cache.model.ids import BLOCK_SIZE, ChunkId
+from forebay_cache.model.ranges import covered
 from forebay_cache.store.edge import Point, store_error
 from forebay_cache.store.handles import HandleLease
 from forebay_cache.store.layout import (
     EXTRA_BLOCKS,
     FILE_SIZE,
     FOOTER_AT,
+    FOOTER_SIZE,
     SUM_SIZE,
     SUMS_AT,
     Footer,
     blocks_of,
+    parse_footer,
 )
 from forebay_cache.store.ledger import COMPLETE, FILLING
-from forebay_cache.store.presence import mark, missing
+from forebay_cache.store.presence import BITS_SIZE, Bits, bits_of, mark, missing, others
 from forebay_cache.store.shelf import Shelf, disk_blocks, opened
 from forebay_cache.store.sums import sums
 
@@ -42,15 +46,17 @@ def create(shelf: Shelf, footer: Footer) -> int:
 
 class DiskFill:
     """See `Fill`. Made by the store, which has marked `row` as being filled and promised it room. `fd` of -1: the chunk is
-    complete already. Any thread may call; writes of disjoint ranges run side by side."""
+    complete already, and `gone`: but for these blocks. Any thread may call; writes of disjoint ranges run side by side."""
 
-    def __init__(self, shelf: Shelf, row: int, fd: int, length: int) -> None:
+    def __init__(self, shelf: Shelf, row: int, fd: int, length: int, gone: bytes = b"") -> None:
         self._shelf = shelf
         self._row = row
         self._chunk: ChunkId = shelf.ledger.chunk(row)
         self._fd = fd
         self._length = length
-        self._bits = shelf.presence.bits(shelf.ledger.slot(row)) if fd >= 0 else None
+        self._bits: Bits | None = None
+        if fd >= 0:
+            self._bits = others(gone) if gone else shelf.presence.bits(shelf.ledger.slot(row))
         self._promise = 0
         self._writers = 0
         self._closed = False
@@ -92,20 +98,26 @@ class DiskFill:
             f"the file of chunk {self._chunk} is gone: something else deletes files in {self._shelf.path}"
         )
 
-    def complete(self) -> None:
+    def complete(self, gone: Sequence[tuple[int, int]] = ()) -> None:
         shelf = self._shelf
         with shelf.changing:
             if self._bits is None:
                 return
-            if self.missing(0, self._length):
-                raise StoreError(f"chunk {self._chunk} is not complete: {len(self.missing(0, self._length))} gaps")
+            left = self.missing(0, self._length)
+            if not all(covered(run, gone) for run in left):
+                raise StoreError(f"chunk {self._chunk} is not complete: {len(left)} gaps")
+            lacking = bits_of(blocks_of(*run) for run in left)
+            partial = not shelf.ledger.state(self._row) & COMPLETE
             try:
-                shelf.at(Point.RENAME)
-                os.rename(shelf.partial_path(self._chunk), shelf.complete_path(self._chunk))
+                self._tell_gone(lacking)
+                if partial:
+                    shelf.at(Point.RENAME)
+                    os.rename(shelf.partial_path(self._chunk), shelf.complete_path(self._chunk))
             except OSError as exc:
                 raise store_error(exc, f"completing chunk {self._chunk}") from exc
-            shelf.at(Point.FREE_SLOT)
-            self._completed()
+            if partial:
+                shelf.at(Point.FREE_SLOT)
+            self._completed(lacking, partial=partial)
 
     def close(self) -> None:
         ledger = self._shelf.ledger
@@ -135,6 +147,14 @@ class DiskFill:
             if self._bits is not None:
                 mark(self._bits, first, last)
 
+    def _tell_gone(self, gone: bytes) -> None:
+        """In the footer, before the chunk has its name. Gone blocks get no checksums: should a power cut lose this footer and
+        not the name, they count as damaged."""
+        said = parse_footer(os.pread(self._fd, FOOTER_SIZE, FOOTER_AT))
+        if said is not None and said.gone != gone:
+            self._shelf.at(Point.FOOTER)
+            _write(self._fd, memoryview(replace(said, gone=gone).pack()), FOOTER_AT)
+
     def _written(self) -> None:
         """Counts what the disk has taken, also of a write that failed."""
         ledger = self._shelf.ledger
@@ -147,16 +167,18 @@ class DiskFill:
             self._writers -= 1
             self._close_if_idle()
 
-    def _completed(self) -> None:
+    def _completed(self, gone: bytes, *, partial: bool) -> None:
         shelf = self._shelf
         with shelf.lock:
             # before the slot is free, because another chunk may claim and clear it at once
-            self._bits = None
+            self._bits = others(gone) if gone else None
             handle = shelf.handles.get(self._chunk)
             if handle is not None:
-                handle.bits, handle.partial = None, False
+                handle.gone, handle.partial = gone, False
+                handle.bits = bytearray(b"\xff" * BITS_SIZE) if gone else None
             shelf.ledger.set_state(self._row, shelf.ledger.state(self._row) | COMPLETE)
-            shelf.presence.release(shelf.ledger.slot(self._row))
+            if partial:
+                shelf.presence.release(shelf.ledger.slot(self._row))
 
     def _close_if_idle(self) -> None:
         if self._closed and not self._writers and self._fd >= 0:

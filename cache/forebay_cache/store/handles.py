@@ -18,9 +18,10 @@ _LOOK = 8
 
 class Handle:
     """One open chunk file. `bits`: blocks that may be read (present, or verified by this boot); None: all of them.
-    `length` is 0 where the file does not say what it is: its footer is damaged."""
+    `length` is 0 where the file does not say what it is: its footer is damaged. `gone`: blocks of a complete chunk that may
+    never be read; as long as there are any, `bits` is not None."""
 
-    __slots__ = ("bits", "chunk", "fd", "leases", "length", "partial", "pinned")
+    __slots__ = ("bits", "chunk", "fd", "gone", "leases", "length", "partial", "pinned")
 
     def __init__(self, chunk: ChunkId, fd: int, length: int, bits: Bits | None, *, partial: bool) -> None:
         self.chunk = chunk
@@ -28,6 +29,7 @@ class Handle:
         self.length = length
         self.bits = bits
         self.partial = partial
+        self.gone = b""
         self.leases = 0
         self.pinned = -1  # blocks to free at the last close; not -1: the chunk is gone
 

@@ -2,7 +2,7 @@
 
 [0, length)              the chunk's bytes at their own offsets, sparse while partial
 [8 MiB, 8 MiB + 8 KiB)   CRC32C of each 4 KiB block, u32 little endian
-[8 MiB + 8 KiB, + 4 KiB) the footer, which says what the file is
+[8 MiB + 8 KiB, + 4 KiB) the footer, which says what the file is, and which of its blocks will never come
 """
 
 import re
@@ -14,6 +14,8 @@ from crc32c import crc32c
 from forebay_cache.model.ids import BLOCK_SIZE, CHUNK_SIZE, ChunkId, SegmentId
 
 FORMAT_VERSION = 1
+GONE_VERSION = 2
+"""Of a chunk that lacks gone parts. A program that knows only the first version takes it for damaged, and fills it anew."""
 BLOCKS = CHUNK_SIZE // BLOCK_SIZE
 SUM_SIZE = 4
 SUMS_AT = CHUNK_SIZE
@@ -27,24 +29,28 @@ _FOOTER = struct.Struct("<8s32sQIIII")  # magic, segment, number, version, lengt
 _CRC = struct.Struct("<I")
 _MAGIC = b"forebayC"
 _NAME = re.compile(rf"([0-9a-f]{{64}})-(0|[1-9][0-9]*)({re.escape(PARTIAL)})?")
-FOOTER_SIZE = _FOOTER.size + _CRC.size
+_GONE_AT = _FOOTER.size + _CRC.size
+_GONE_SIZE = BLOCKS // 8
+FOOTER_SIZE = _GONE_AT + _GONE_SIZE + _CRC.size
 
 
 @dataclass(frozen=True, slots=True)
 class Footer:
     """What a chunk file says of itself. `slot`: its place in the presence map while partial. `boots`: the boot, counted
-    from the store's first, that wrote these bytes or last verified all of them."""
+    from the store's first, that wrote these bytes or last verified all of them. `gone`: a bit for each block of parts that the
+    origin no longer has, as in the presence map; empty where there is none. Such blocks are zeros that nobody may be given."""
 
     chunk: ChunkId
     length: int
     slot: int
     boots: int
+    gone: bytes = b""
 
     def pack(self) -> bytes:
-        body = _FOOTER.pack(
-            _MAGIC, self.chunk.segment, self.chunk.number, FORMAT_VERSION, self.length, self.slot, self.boots
-        )
-        return body + _CRC.pack(crc32c(body))
+        version = GONE_VERSION if self.gone else FORMAT_VERSION
+        body = _FOOTER.pack(_MAGIC, self.chunk.segment, self.chunk.number, version, self.length, self.slot, self.boots)
+        gone = self.gone + _CRC.pack(crc32c(self.gone)) if self.gone else b""
+        return (body + _CRC.pack(crc32c(body)) + gone).ljust(FOOTER_SIZE, b"\0")
 
 
 def parse_footer(data: bytes) -> Footer | None:
@@ -52,9 +58,13 @@ def parse_footer(data: bytes) -> Footer | None:
     if len(data) != FOOTER_SIZE or crc32c(data[: _FOOTER.size]) != _CRC.unpack_from(data, _FOOTER.size)[0]:
         return None
     magic, segment, number, version, length, slot, boots = _FOOTER.unpack_from(data)
-    if magic != _MAGIC or version != FORMAT_VERSION or not _is_length(length):
+    if magic != _MAGIC or version not in (FORMAT_VERSION, GONE_VERSION) or not _is_length(length):
         return None
-    return Footer(ChunkId(SegmentId(segment), number), length, slot, boots)
+    gone = data[_GONE_AT : _GONE_AT + _GONE_SIZE] if version == GONE_VERSION else b""
+    sealed = crc32c(gone) == _CRC.unpack_from(data, _GONE_AT + _GONE_SIZE)[0]
+    if not (sealed if gone else data[_GONE_AT:] == bytes(FOOTER_SIZE - _GONE_AT)):
+        return None
+    return Footer(ChunkId(SegmentId(segment), number), length, slot, boots, gone)
 
 
 def folder_of(chunk: ChunkId) -> str:

@@ -10,6 +10,7 @@ from contextlib import closing
 
 from forebay_cache.model.errors import StoreError, StoreFull
 from forebay_cache.model.ids import BLOCK_SIZE, ChunkId, MemberId, SegmentId
+from forebay_cache.model.ranges import covered
 from forebay_cache.store.base import Problem, Scrubbed, StoreStats, Usage
 from forebay_cache.store.edge import store_error
 from forebay_cache.store.handles import Handle, HandleLease, Handles
@@ -197,11 +198,12 @@ class MemoryFill:
         with self._lock:
             return self._handles.lease(self._handle)
 
-    def complete(self) -> None:
-        if gaps := self.missing(0, self._handle.length):
+    def complete(self, gone: Sequence[tuple[int, int]] = ()) -> None:
+        gaps = self.missing(0, self._handle.length)
+        if not all(covered(gap, gone) for gap in gaps):
             raise StoreError(f"chunk {self._handle.chunk} is not complete: {len(gaps)} gaps")
         with self._lock:
-            self._handle.bits, self._handle.partial = None, False
+            self._handle.bits, self._handle.partial = self._handle.bits if gaps else None, False
             self._ledger.set_state(self._row, self._ledger.state(self._row) | COMPLETE)
 
     def close(self) -> None:

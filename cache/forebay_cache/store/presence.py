@@ -7,6 +7,7 @@ boot. Bits are read and set as big integers: well below a microsecond a range.
 import mmap
 import os
 import struct
+from collections.abc import Iterable
 
 from forebay_cache.model.errors import StoreFull
 from forebay_cache.model.ids import BLOCK_SIZE
@@ -25,6 +26,24 @@ Bits = memoryview | bytearray
 def has(bits: Bits, first: int, last: int) -> bool:
     """Whether all of blocks [first, last) are marked."""
     return not _absent(bits, first, last)
+
+
+def overlaps(bits: Bits | bytes, first: int, last: int) -> bool:
+    """Whether any of blocks [first, last) is marked."""
+    return _absent(bits, first, last) != (1 << (last - first)) - 1
+
+
+def bits_of(runs: Iterable[tuple[int, int]]) -> bytes:
+    """With these blocks marked, and no other; empty for none."""
+    bits = bytearray(BITS_SIZE)
+    for first, last in runs:
+        mark(bits, first, last)
+    return bytes(bits) if any(bits) else b""
+
+
+def others(bits: bytes) -> bytearray:
+    """With those blocks marked that are not."""
+    return bytearray(byte ^ 0xFF for byte in bits)
 
 
 def mark(bits: Bits, first: int, last: int) -> None:
@@ -47,7 +66,7 @@ def missing(bits: Bits, first: int, last: int) -> list[tuple[int, int]]:
     return runs
 
 
-def _absent(bits: Bits, first: int, last: int) -> int:
+def _absent(bits: Bits | bytes, first: int, last: int) -> int:
     low, high = first // 8, (last + 7) // 8
     return ~(int.from_bytes(bits[low:high], "little") >> (first - 8 * low)) & ((1 << (last - first)) - 1)
 

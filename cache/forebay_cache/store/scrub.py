@@ -14,6 +14,7 @@ from forebay_cache.model.ids import BLOCK_SIZE, CHUNK_SIZE, ChunkId
 from forebay_cache.store.base import Scrubbed
 from forebay_cache.store.layout import FOOTER_AT, FOOTER_SIZE, SUM_SIZE, SUMS_AT, parse_footer
 from forebay_cache.store.ledger import COMPLETE, FILLING
+from forebay_cache.store.presence import overlaps
 from forebay_cache.store.room import Room
 from forebay_cache.store.shelf import Shelf, opened
 from forebay_cache.store.sums import sums
@@ -61,10 +62,18 @@ def _good_size(chunk: ChunkId, file: BinaryIO) -> int:
             return 0
         for at in range(0, footer.length, _AT_ONCE):
             have = sums(_pread(file, buffer, at, min(_AT_ONCE, footer.length - at)))
-            first = at // BLOCK_SIZE * SUM_SIZE
-            if have != want[first : first + len(have)]:
+            if not _are_good(have, want, at // BLOCK_SIZE, footer.gone):
                 return 0
         return footer.length
+
+
+def _are_good(have: bytes, want: bytes, first: int, gone: bytes) -> bool:
+    """Whether checksums of blocks from `first` on are those that are wanted, but for gone blocks."""
+    want = want[first * SUM_SIZE : first * SUM_SIZE + len(have)]
+    if have == want or not gone:
+        return have == want
+    places = ((block, slice(block * SUM_SIZE, (block + 1) * SUM_SIZE)) for block in range(len(have) // SUM_SIZE))
+    return all(have[at] == want[at] or overlaps(gone, first + block, first + block + 1) for block, at in places)
 
 
 def _pread(file: BinaryIO, buffer: mmap.mmap, offset: int, size: int) -> bytes:

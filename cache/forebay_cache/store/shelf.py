@@ -85,14 +85,15 @@ def verify(shelf: Shelf, handle: Handle, start: int, stop: int) -> bool:
         return True
     if not handle.length:
         return False
-    for first, last in missing(bits, *blocks_of(start, stop)):
+    fresh = missing(bits, *blocks_of(start, stop))
+    for first, last in fresh:
         if not _is_good(handle, first, last):
             return False
         with shelf.lock:
             mark(bits, first, last)
-    if has(bits, *blocks_of(0, handle.length)):
+    if fresh and has(bits, *blocks_of(0, handle.length)):
         _stamp(shelf, handle)
-        handle.bits = None
+        handle.bits = bits if handle.gone else None
     return True
 
 
@@ -105,8 +106,13 @@ def _handle(shelf: Shelf, chunk: ChunkId, fd: int, *, complete: bool) -> Handle:
         return Handle(chunk, fd, 0, bytearray(BITS_SIZE), partial=False)
     if not complete:
         return Handle(chunk, fd, footer.length, shelf.presence.bits(footer.slot), partial=True)
-    seen = footer.boots == shelf.boots
-    return Handle(chunk, fd, footer.length, None if seen else bytearray(BITS_SIZE), partial=False)
+    handle = Handle(chunk, fd, footer.length, None, partial=False)
+    if footer.boots != shelf.boots:
+        handle.bits = bytearray(footer.gone or BITS_SIZE)
+    elif footer.gone:
+        handle.bits = bytearray(b"\xff" * BITS_SIZE)
+    handle.gone = footer.gone
+    return handle
 
 
 def _is_good(handle: Handle, first: int, last: int) -> bool:
@@ -123,7 +129,7 @@ def _stamp(shelf: Shelf, handle: Handle) -> None:
         # by descriptor: under its name there may be another file by now
         fd = os.open(f"/proc/self/fd/{handle.fd}", os.O_WRONLY | os.O_CLOEXEC)
         try:
-            os.pwrite(fd, Footer(handle.chunk, handle.length, 0, shelf.boots).pack(), FOOTER_AT)
+            os.pwrite(fd, Footer(handle.chunk, handle.length, 0, shelf.boots, handle.gone).pack(), FOOTER_AT)
         finally:
             os.close(fd)
     except OSError:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ from forebay_cache.catalog.base import Ancestor, Entry, Part
 from forebay_cache.model.errors import OriginUnavailable, PartGone, StoreFull
 from forebay_cache.model.ids import CHUNK_SIZE, ChunkId, Extent, SegmentId, round_up
 from forebay_cache.origin.base import Match, ObjectHead, OriginObject
+from forebay_cache.read import gone
 from forebay_cache.read.base import Piece
 from forebay_cache.read.reader import ChunkReader
 from forebay_cache.store.disk import DiskStore
@@ -175,6 +176,12 @@ def whole(segment: SegmentId) -> Extent:
     return Extent(segment, 0, TABLES[segment].size)
 
 
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not true():
+            await asyncio.sleep(0.001)
+
+
 async def test_every_byte_comes_right_and_a_second_read_asks_nobody(house: House) -> None:
     for segment in TABLES:
         assert await house.read(whole(segment)) == house.expected(whole(segment))
@@ -249,6 +256,42 @@ async def test_a_gone_part_is_an_error_for_its_own_bytes_only(house: House) -> N
         await house.read(Extent(SMALL, table.part(1).offset, 5000))
     assert await house.read(Extent(SMALL, 0, 100_000)) == house.expected(Extent(SMALL, 0, 100_000))
     assert house.store.lease(ChunkId(SMALL, 0), table.part(1).offset, table.part(1).offset + 10) is None
+
+
+async def test_a_chunk_is_complete_when_nothing_is_missing_but_what_is_gone(house: House) -> None:
+    table = TABLES[SMALL]
+    house.origin.errors[table.part(1).key] = PartGone("object is gone")
+    assert await house.read(Extent(SMALL, 0, 100_000)) == house.expected(Extent(SMALL, 0, 100_000))
+    await until(lambda: house.store.stats().chunks == 1)  # the rest was filled up in the background
+    with pytest.raises(PartGone):
+        await house.read(Extent(SMALL, table.part(1).offset, 5000))
+    await until(lambda: not len(house.reader._flights))
+    asked = len(house.origin.reads)
+    for index in (0, 2, 3, 4):
+        part = table.part(index)
+        extent = Extent(SMALL, part.offset, part.size)
+        assert await house.read(extent) == house.expected(extent)
+    assert len(house.origin.reads) == asked
+    assert (house.store.stats().chunks, house.store.stats().partial) == (1, 0)
+
+
+async def test_a_gone_part_that_comes_back_is_served(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gone, "REMEMBER_S", 0.0)
+    table = TABLES[SMALL]
+    house.origin.errors[table.part(1).key] = PartGone("object is gone")
+    await house.read(Extent(SMALL, 0, 100_000))
+    await until(lambda: house.store.stats().chunks == 1)
+    house.origin.errors.clear()
+    assert await house.read(whole(SMALL)) == house.expected(whole(SMALL))
+    await until(lambda: house.store.lease(ChunkId(SMALL, 0), 0, TABLES[SMALL].size) is not None)
+
+
+async def test_a_chunk_of_which_all_is_gone_is_none(house: House) -> None:
+    house.origin.errors[key(BIG, 0)] = PartGone("object is gone")
+    with pytest.raises(PartGone):
+        await house.read(Extent(BIG, 0, 100))
+    await until(lambda: not len(house.reader._flights))
+    assert house.store.stats().chunks == 0
 
 
 async def test_an_unreachable_origin_is_counted_named_and_tried_again(house: House) -> None:

@@ -69,6 +69,64 @@ def test_the_same_boot_keeps_everything_and_reads_nothing_again(home: Home) -> N
         ]
 
 
+def lacking(store: DiskStore, *gone: tuple[int, int]) -> None:
+    """A complete chunk 0 but for these blocks."""
+    fill = store.reserve(chunk(0), LENGTH)
+    for start, stop in fill.missing(0, LENGTH):
+        for block in range(start // BLOCK_SIZE, stop // BLOCK_SIZE):
+            if not any(first <= block < last for first, last in gone):
+                write(fill, chunk(0), LENGTH, block, block + 1)
+    fill.complete([(first * BLOCK_SIZE, last * BLOCK_SIZE) for first, last in gone])
+    fill.close()
+
+
+@pytest.mark.parametrize("boots", [("boot",), ("next",), ("boot", "next", "next", "third")])
+def test_a_chunk_that_lacks_gone_parts_outlives_a_boot_and_still_lacks_them(home: Home, boots: tuple[str, ...]) -> None:
+    with home.open() as store:
+        lacking(store, (5, 8))
+    for boot in boots:
+        with home.open(boot) as store:
+            assert (store.stats().chunks, store.stats().partial) == (1, 0)
+            assert holds(store, chunk(0), LENGTH, 0, 5 * BLOCK_SIZE)
+            assert store.lease(chunk(0), 4 * BLOCK_SIZE, 6 * BLOCK_SIZE) is None
+            assert holds(store, chunk(0), LENGTH, 8 * BLOCK_SIZE, LENGTH)
+            scrubbed = store.scrub(-1)
+            assert scrubbed
+            assert scrubbed.good
+            fill = store.reserve(chunk(0), LENGTH)
+            assert list(fill.missing(0, LENGTH)) == [(5 * BLOCK_SIZE, 8 * BLOCK_SIZE)]
+            fill.close()
+            assert store.check() == []
+    with home.open(boots[-1]) as store:
+        put(store, chunk(0), LENGTH)
+        assert store.check() == []
+    with home.open("last") as store:
+        assert holds(store, chunk(0), LENGTH, 0, LENGTH)
+
+
+def test_a_gone_block_cannot_be_had_where_the_footer_says_so_no_longer(home: Home) -> None:
+    """A damaged footer is a damaged chunk, whichever of its bytes."""
+    with home.open() as store:
+        lacking(store, (5, 8))
+    for at in (60, 66, 68, 100, 326):
+        home.damage(chunk(0), FOOTER_AT + at, b"\x55")
+        with home.open("next") as store, pytest.raises(ChunkCorrupt):
+            store.lease(chunk(0), 0, BLOCK_SIZE)
+        with home.open("boot") as store:
+            assert store.lease(chunk(0), 0, BLOCK_SIZE) is None
+            lacking(store, (5, 8))
+
+
+def test_damage_beside_a_gone_block_is_found(home: Home) -> None:
+    with home.open() as store:
+        lacking(store, (5, 8))
+    home.damage(chunk(0), 9 * BLOCK_SIZE)
+    with home.open("next") as store:
+        assert holds(store, chunk(0), LENGTH, 0, 5 * BLOCK_SIZE)
+        with pytest.raises(ChunkCorrupt):
+            store.lease(chunk(0), 9 * BLOCK_SIZE, 10 * BLOCK_SIZE)
+
+
 def test_another_boot_forgets_partial_chunks_and_keeps_complete_ones(home: Home) -> None:
     with home.open() as store:
         put(store, chunk(0), LENGTH)
@@ -404,3 +462,16 @@ def test_a_path_that_cannot_be_a_store_is_refused(tmp_path: pathlib.Path) -> Non
     (tmp_path / "store").write_text("a file")
     with pytest.raises(StoreFailed, match="opening"), Home(tmp_path).open():
         pass
+
+
+def test_a_footer_that_a_power_cut_lost_makes_no_zeros_of_gone_blocks(home: Home) -> None:
+    """The name was kept, the footer is that of the partial chunk."""
+    with home.open() as store:
+        put_blocks(store, chunk(0), LENGTH, (0, 5), (8, 64))
+        before = home.file(chunk(0)).read_bytes()[FOOTER_AT:]
+        lacking(store, (5, 8))
+    home.damage(chunk(0), FOOTER_AT, before)
+    with home.open("next") as store, pytest.raises(ChunkCorrupt):
+        store.lease(chunk(0), 4 * BLOCK_SIZE, 6 * BLOCK_SIZE)
+    with home.open("next") as store:
+        assert store.stats().chunks == 0

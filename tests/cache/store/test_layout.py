@@ -18,6 +18,15 @@ from forebay_cache.store.layout import (
 )
 
 
+def test_a_footer_that_lacks_nothing_is_as_the_first_format_had_it() -> None:
+    plain = Footer(chunk(7), CHUNK_SIZE, 3, 1).pack()
+    assert plain[68:] == bytes(len(plain) - 68)
+    assert plain[48:52] == (1).to_bytes(4, "little")
+    lacking = Footer(chunk(7), CHUNK_SIZE, 3, 1, b"\x01" + bytes(255))
+    assert parse_footer(lacking.pack()) == lacking
+    assert lacking.pack()[48:52] == (2).to_bytes(4, "little")
+
+
 def test_the_regions_are_where_other_programs_look_for_them() -> None:
     assert FOOTER_AT == (8 << 20) + 8192
     assert FILE_SIZE == FOOTER_AT + 4096

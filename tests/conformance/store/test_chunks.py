@@ -1,6 +1,7 @@
 """What every store does with a chunk: fill, lease, complete."""
 
 import os
+from contextlib import nullcontext
 
 import pytest
 from tests.rigs.chunks import KIB, chunk, content, holds, put, put_blocks, read, write
@@ -88,6 +89,61 @@ def test_a_chunk_with_gaps_cannot_be_completed(store: Store) -> None:
     fill.close()
     fill.close()
     assert holds(store, chunk(0), LENGTH, 0, LENGTH)
+
+
+def gone_blocks(store: Store, *runs: tuple[int, int]) -> None:
+    """A complete chunk 0 that lacks these blocks."""
+    fill = store.reserve(chunk(0), LENGTH)
+    for start, stop in fill.missing(0, LENGTH):
+        for block in range(start // BLOCK_SIZE, stop // BLOCK_SIZE):
+            if not any(first <= block < last for first, last in runs):
+                write(fill, chunk(0), LENGTH, block, block + 1)
+    fill.complete([(first * BLOCK_SIZE, last * BLOCK_SIZE) for first, last in runs])
+    fill.close()
+
+
+def test_what_is_gone_does_not_keep_a_chunk_from_being_complete_and_is_never_served(store: Store) -> None:
+    gone_blocks(store, (2, 3), (7, 9))
+    assert (store.stats().chunks, store.stats().partial) == (1, 0)
+    for block in range(16):
+        here = block not in (2, 7, 8)
+        assert holds(store, chunk(0), LENGTH, block * BLOCK_SIZE, (block + 1) * BLOCK_SIZE) == here
+    for start, stop in ((0, LENGTH), (2 * BLOCK_SIZE - 1, 2 * BLOCK_SIZE + 1), (9 * BLOCK_SIZE - 1, LENGTH)):
+        assert store.lease(chunk(0), start, stop) is None
+        assert store.verified(chunk(0), start, stop) is None
+    lease = store.lease(chunk(0), 0, BLOCK_SIZE)
+    assert lease
+    assert not lease.whole  # who has it must not read the rest
+    lease.close()
+    assert store.verified(chunk(0), 1, 5) == content(chunk(0), LENGTH)[1:5]
+
+
+def test_what_was_gone_may_come_back(store: Store) -> None:
+    gone_blocks(store, (2, 3), (7, 9))
+    for first, last, left in ((7, 8, 2), (2, 3, 1), (8, 9, 0)):
+        fill = store.reserve(chunk(0), LENGTH)
+        missing = list(fill.missing(0, LENGTH))
+        write(fill, chunk(0), LENGTH, first, last)
+        with pytest.raises(StoreError, match="not complete") if left else nullcontext():
+            fill.complete()
+        fill.complete(missing)
+        assert len(fill.missing(0, LENGTH)) == left
+        fill.close()
+        assert holds(store, chunk(0), LENGTH, first * BLOCK_SIZE, last * BLOCK_SIZE)
+    lease = store.lease(chunk(0), 0, LENGTH)
+    assert lease
+    assert lease.whole
+    assert read(lease, 0, LENGTH) == content(chunk(0), LENGTH)
+    lease.close()
+
+
+def test_a_gap_that_is_not_gone_is_still_a_gap(store: Store) -> None:
+    fill = store.reserve(chunk(0), LENGTH)
+    write(fill, chunk(0), LENGTH, 0, 10)
+    with pytest.raises(StoreError, match="not complete"):
+        fill.complete([(11 * BLOCK_SIZE, LENGTH)])
+    fill.close()
+    assert store.stats().chunks == 0
 
 
 def test_a_fill_serves_on_after_complete(store: Store) -> None:
