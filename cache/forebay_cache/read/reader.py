@@ -86,7 +86,7 @@ class ChunkReader:
             return None
         self.counters.hits += 1
         self.counters.hit_bytes += span.length
-        self._store.touch(span.chunk)
+        self._store.touch(span.chunk, span.length)
         if not span.start and (parts := self._tables.opened(span.chunk.segment)):
             self._read_ahead(parts, span.chunk)
         return lease
@@ -95,7 +95,7 @@ class ChunkReader:
         """Counts hits that a face answered from a lease it still held."""
         self.counters.hits += requests
         self.counters.hit_bytes += size
-        self._store.touch(chunk)
+        self._store.touch(chunk, size)
 
     async def pieces(self, extent: Extent) -> AsyncIterator[Piece]:
         for span in spans(extent):
@@ -167,18 +167,25 @@ class ChunkReader:
                 yield piece
 
     async def brought(self, span: Span) -> AsyncGenerator[Piece, None]:
-        """The span's bytes by a flight into the store; what the store cannot take passes through memory."""
+        """The span's bytes by a flight into the store; what the store cannot or shall not take passes through memory."""
         at = span.start
         try:
-            async with aclosing(self._by(self._flights, span)) as stored:
-                async for piece in stored:
-                    yield piece
-                    at = piece.offset + piece.length
+            if await self._admits(span.chunk, span.length):
+                async with aclosing(self._by(self._flights, span)) as stored:
+                    async for piece in stored:
+                        yield piece
+                        at = piece.offset + piece.length
+                return
         except StoreError as exc:
             self._pass_by(exc)
-            async with self._memory, aclosing(self._by(self._passing, Span(span.chunk, at, span.stop))) as passing:
-                async for piece in passing:
-                    yield piece
+        async with self._memory, aclosing(self._by(self._passing, Span(span.chunk, at, span.stop))) as passing:
+            async for piece in passing:
+                yield piece
+
+    async def _admits(self, chunk: ChunkId, size: int) -> bool:
+        """Whether the store wants the chunk; counts the read of `size` bytes."""
+        parts = await self._tables.of(chunk.segment)
+        return self._store.admits(chunk, size, chunk_length(parts.size, chunk.number))
 
     def _pass_by(self, error: StoreError) -> None:
         if self._now() >= self._silent_until:
@@ -278,10 +285,12 @@ class ChunkReader:
     async def _fetch_whole(self, span: Span) -> None:
         """Read-ahead: into the store or not at all. The owner of another's chunk begins with all of it when it is asked for the
         first block."""
-        if not self.holds(span):
-            flights = self._flights if self._owns(span.chunk) else self._foreign
-            if flights is self._foreign:
-                span = Span(span.chunk, 0, BLOCK_SIZE)
+        if self.holds(span):
+            return
+        flights = self._flights if self._owns(span.chunk) else self._foreign
+        if flights is self._foreign:
+            span = Span(span.chunk, 0, BLOCK_SIZE)
+        if flights is self._foreign or await self._admits(span.chunk, 0):
             async with aclosing(self._by(flights, span)) as pieces:
                 async for _ in pieces:
                     pass

@@ -1,10 +1,11 @@
 """What every store can do. Conformance checks: tests/conformance/store."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from forebay_cache.model.ids import ChunkId, MemberId, SegmentId
+from forebay_cache.store.policies.rules import Rules
 
 
 class Lease(Protocol):
@@ -77,6 +78,17 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Payer:
+    """The Dataset, by UID, that a segment's chunks are charged to, and whether a pin holds them."""
+
+    dataset: str
+    pinned: bool = False
+
+
+NOBODY = Payer("")
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One finding of `check()`: the file, and what is wrong with it."""
 
@@ -125,13 +137,38 @@ class Store(Protocol):
         """Whether `length` more bytes fit below the high watermark without evicting anything."""
         ...
 
-    def touch(self, chunk: ChunkId) -> None:
-        """Counts an access for the eviction policy."""
+    def admits(self, chunk: ChunkId, size: int, length: int) -> bool:
+        """Whether a chunk of `length` bytes that misses `size` of them is to be filled, by the policy of its Dataset; if not,
+        read past the store. It is counted: ask once for each read, with a `size` of 0 where nobody reads yet. Microseconds."""
+        ...
+
+    def touch(self, chunk: ChunkId, size: int) -> None:
+        """Counts an access to `size` bytes for the eviction policy."""
         ...
 
     def evict(self, chunk: ChunkId) -> bool:
         """Deletes a chunk; its leases stay readable, and its bytes count as used until the last is closed. False: it is
         not here, or is being filled. Blocking."""
+        ...
+
+    def govern(self, rules: Mapping[str, Rules], payer: Callable[[SegmentId], Payer]) -> Collection[str]:
+        """The rules of all Datasets, by UID, and whose each segment is, from now on. Call `recharge` until it is done, so that
+        they hold for what is here as well. -> Datasets beyond what a store can tell apart: theirs count as nobody's."""
+        ...
+
+    def recharge(self, after: int) -> int:
+        """Charges the next few hundred chunks after a cursor (-1: from the first) to whom they belong now. -> the cursor to go on
+        with; -1 when all are done. Some 0.3 ms: call it in a thread."""
+        ...
+
+    def sweep(self, after: int) -> int:
+        """Evicts, of the next few thousand chunks after a cursor (-1: from the first), those not read for their Dataset's
+        TTL; and before the first whatever is more than the disk or the capacity holds. -> the cursor to go on with; -1 at the
+        end. Blocking: call it in a thread. Raises StoreFailed."""
+        ...
+
+    def charged(self) -> Mapping[str, Usage]:
+        """What each Dataset pays for, by UID. Microseconds."""
         ...
 
     def scrub(self, after: int) -> Scrubbed | None:

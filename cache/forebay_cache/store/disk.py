@@ -2,14 +2,15 @@
 
 import os
 import threading
+import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing, suppress
 
 from forebay_cache.model.errors import ChunkCorrupt, ConfigError
 from forebay_cache.model.ids import BLOCK_SIZE, ChunkId, MemberId, SegmentId
 from forebay_cache.store.audit import audit
-from forebay_cache.store.base import Problem, Scrubbed, StoreStats, Usage
+from forebay_cache.store.base import Payer, Problem, Scrubbed, StoreStats, Usage
 from forebay_cache.store.edge import Hook, passed, store_error
 from forebay_cache.store.fill import DiskFill, create
 from forebay_cache.store.handles import Handle, HandleLease, Handles
@@ -25,6 +26,7 @@ from forebay_cache.store.layout import (
     parse_footer,
 )
 from forebay_cache.store.ledger import COMPLETE, FILLING, Ledger, Limits
+from forebay_cache.store.policies.rules import Rules
 from forebay_cache.store.presence import Presence, has, overlaps
 from forebay_cache.store.recover import recover
 from forebay_cache.store.room import Room
@@ -143,11 +145,15 @@ class DiskStore:
             else:
                 self._room.evict(row)
 
-    def touch(self, chunk: ChunkId) -> None:
+    def touch(self, chunk: ChunkId, size: int) -> None:
         with self._lock:
-            self._ledger.touch(chunk)
+            self._ledger.touch(chunk, size)
 
     # filling
+
+    def admits(self, chunk: ChunkId, size: int, length: int) -> bool:
+        with self._lock:
+            return self._ledger.admits(chunk, size / length, length // BLOCK_SIZE + EXTRA_BLOCKS)
 
     def has_room(self, length: int) -> bool:
         with self._lock:
@@ -173,14 +179,15 @@ class DiskStore:
         if fd < 0:
             return self._begin(chunk, length)
         try:
-            self._room.make(length // BLOCK_SIZE + EXTRA_BLOCKS - self._ledger.blocks(row), keep=row)
+            lacking = length // BLOCK_SIZE + EXTRA_BLOCKS - self._ledger.blocks(row)
+            self._room.make(lacking, self._ledger.group(chunk, row), keep=row)
         except BaseException:
             os.close(fd)
             raise
         return self._fill(row, fd, length)
 
     def _begin(self, chunk: ChunkId, length: int) -> DiskFill:
-        self._room.make(length // BLOCK_SIZE + EXTRA_BLOCKS, keep=-1)
+        self._room.make(length // BLOCK_SIZE + EXTRA_BLOCKS, self._ledger.group(chunk, -1))
         slot = self._room.claim_slot()
         try:
             fd = create(self._shelf, Footer(chunk, length, slot, self._shelf.boots))
@@ -252,7 +259,29 @@ class DiskStore:
         except OSError as exc:
             raise store_error(exc, f"evicting chunk {chunk}") from exc
 
+    def sweep(self, after: int) -> int:
+        try:
+            with self._shelf.changing:
+                if after < 0:
+                    self._room.shed()
+                return self._room.expire(max(0, after))
+        except OSError as exc:
+            raise store_error(exc, "making room") from exc
+
     # accounts
+
+    def govern(self, rules: Mapping[str, Rules], payer: Callable[[SegmentId], Payer]) -> Collection[str]:
+        with self._lock:
+            return self._ledger.charging.govern(rules, payer)
+
+    def recharge(self, after: int) -> int:
+        with self._lock:
+            return self._ledger.recharge(max(0, after))
+
+    def charged(self) -> Mapping[str, Usage]:
+        with self._lock:
+            found = self._ledger.charging.usage()
+        return {uid: Usage(chunks, blocks * BLOCK_SIZE) for uid, (chunks, blocks) in found.items()}
 
     def usage(self, segments: Collection[SegmentId]) -> Usage:
         wanted, chunks, blocks = frozenset(segments), 0, 0
@@ -295,7 +324,7 @@ def _identities(path: str, limits: Limits, cluster_uid: str, boot_id: str) -> tu
 
 
 def _shelf(path: str, limits: Limits, boots: int, at: Hook, *, fresh: bool) -> Shelf:
-    lock, ledger = threading.Lock(), Ledger(limits)
+    lock, ledger = threading.Lock(), Ledger(limits, time.monotonic)
     return Shelf(
         path=path,
         boots=boots,

@@ -5,27 +5,29 @@ The same account, policies and leases as on disk; no checksums, because nothing 
 
 import os
 import threading
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 
 from forebay_cache.model.errors import StoreError, StoreFull
 from forebay_cache.model.ids import BLOCK_SIZE, ChunkId, MemberId, SegmentId
 from forebay_cache.model.ranges import covered
-from forebay_cache.store.base import Problem, Scrubbed, StoreStats, Usage
+from forebay_cache.store.base import Payer, Problem, Scrubbed, StoreStats, Usage
 from forebay_cache.store.edge import store_error
 from forebay_cache.store.handles import Handle, HandleLease, Handles
 from forebay_cache.store.layout import blocks_of, check_length
-from forebay_cache.store.ledger import COMPLETE, FILLING, Ledger, Limits
+from forebay_cache.store.ledger import COMPLETE, FILLING, SWEPT, Ledger, Limits
+from forebay_cache.store.policies.rules import Rules
 from forebay_cache.store.presence import BITS_SIZE, has, mark, missing
 
 
 class MemoryStore:
     """See `Store`. Thread-safe. Its limits' `open_files` does not apply: a descriptor is all that holds a chunk."""
 
-    def __init__(self, limits: Limits, member: MemberId) -> None:
+    def __init__(self, limits: Limits, member: MemberId, now: Callable[[], float] = time.monotonic) -> None:
         self.member = member
         self._lock = threading.Lock()
-        self._ledger = Ledger(limits)
+        self._ledger = Ledger(limits, now)
         self._handles = Handles(limits.capacity_bytes // BLOCK_SIZE, self._lock, self._ledger.free)
         self._evicted_chunks = self._evicted_blocks = 0
 
@@ -47,9 +49,13 @@ class MemoryStore:
         with closing(lease):
             return os.pread(lease.fd, stop - start, start)
 
-    def touch(self, chunk: ChunkId) -> None:
+    def admits(self, chunk: ChunkId, size: int, length: int) -> bool:
         with self._lock:
-            self._ledger.touch(chunk)
+            return self._ledger.admits(chunk, size / length, length // BLOCK_SIZE)
+
+    def touch(self, chunk: ChunkId, size: int) -> None:
+        with self._lock:
+            self._ledger.touch(chunk, size)
 
     def has_room(self, length: int) -> bool:
         with self._lock:
@@ -64,7 +70,8 @@ class MemoryStore:
             handle = self._handles.get(chunk)
             if handle is not None and handle.length != length:
                 raise ValueError(f"chunk {chunk} has {handle.length} bytes, not {length}")
-            self._make_room(length // BLOCK_SIZE - (self._ledger.blocks(row) if row >= 0 else 0), keep=row)
+            lacking = length // BLOCK_SIZE - (self._ledger.blocks(row) if row >= 0 else 0)
+            self._make_room(lacking, self._ledger.group(chunk, row), keep=row)
             try:
                 return self._fill(handle or self._begin(chunk, length))
             except OSError as exc:
@@ -77,6 +84,29 @@ class MemoryStore:
                 return False
             self._evict(row)
             return True
+
+    def sweep(self, after: int) -> int:
+        row, ledger = max(0, after), self._ledger
+        with self._lock:
+            if after < 0:
+                self._free(ledger.shortage(0), None, -1)
+            for at in ledger.expired(row):
+                if not self._handles.is_leased(ledger.chunk(at)):
+                    self._evict(at)
+            return row + SWEPT if row + SWEPT < ledger.row_limit else -1
+
+    def govern(self, rules: Mapping[str, Rules], payer: Callable[[SegmentId], Payer]) -> Collection[str]:
+        with self._lock:
+            return self._ledger.charging.govern(rules, payer)
+
+    def recharge(self, after: int) -> int:
+        with self._lock:
+            return self._ledger.recharge(max(0, after))
+
+    def charged(self) -> Mapping[str, Usage]:
+        with self._lock:
+            found = self._ledger.charging.usage()
+        return {uid: Usage(chunks, blocks * BLOCK_SIZE) for uid, (chunks, blocks) in found.items()}
 
     def usage(self, segments: Collection[SegmentId]) -> Usage:
         with self._lock:
@@ -136,13 +166,17 @@ class MemoryStore:
         self._ledger.set_state(row, self._ledger.state(row) | FILLING)
         return fill
 
-    def _make_room(self, blocks: int, *, keep: int) -> None:
-        goal = max(self._ledger.excess(blocks), self._ledger.shortage(blocks))
-        victims = self._ledger.victims(lambda row: row == keep or self._handles.is_leased(self._ledger.chunk(row)))
+    def _make_room(self, blocks: int, asker: int, *, keep: int) -> None:
+        ledger = self._ledger
+        self._free(max(ledger.excess(blocks), ledger.shortage(blocks), ledger.owed(asker, blocks)), asker, keep)
+        if ledger.shortage(blocks):
+            raise StoreFull(f"no room for {blocks * BLOCK_SIZE} bytes: the rest is being read or filled")
+
+    def _free(self, goal: int, asker: int | None, keep: int) -> None:
+        ledger, leased = self._ledger, self._handles.is_leased
+        victims = ledger.victims(lambda row: row == keep or leased(ledger.chunk(row)), asker)
         while goal > 0 and (row := next(victims, -1)) >= 0:
             goal -= self._evict(row)
-        if self._ledger.shortage(blocks):
-            raise StoreFull(f"no room for {blocks * BLOCK_SIZE} bytes: the rest is being read or filled")
 
     def _evict(self, row: int) -> int:
         chunk = self._ledger.chunk(row)

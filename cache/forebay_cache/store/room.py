@@ -12,7 +12,7 @@ from forebay_cache.model.errors import StoreFull
 from forebay_cache.model.ids import BLOCK_SIZE, ChunkId
 from forebay_cache.store.edge import Point
 from forebay_cache.store.handles import Handle
-from forebay_cache.store.ledger import COMPLETE
+from forebay_cache.store.ledger import COMPLETE, SWEPT
 from forebay_cache.store.shelf import Shelf, disk_blocks
 
 log = logging.getLogger("forebay.store")
@@ -30,29 +30,40 @@ class Room:
         self.evicted_blocks = 0
         self.quarantined = 0
 
-    def make(self, blocks: int, *, keep: int = -1) -> None:
-        """Evicts until `blocks` more fit, and some more while the store drains to its low watermark; never row `keep`.
-        Raises StoreFull when they cannot fit."""
+    def make(self, blocks: int, asker: int, *, keep: int = -1) -> None:
+        """Evicts until `blocks` more fit for a chunk of group `asker`, and some more while the store drains to its low
+        watermark, as far as the policies give; never row `keep`. Raises StoreFull when they cannot fit."""
         with self._shelf.lock:
-            goal = max(self._ledger.excess(blocks), self._shortage(blocks))
-        freed = 0
-        while freed < goal and (rows := self._victims(keep)):
-            for row in rows:
-                if freed < goal:
-                    freed += self.evict(row)
+            ledger = self._ledger
+            goal = max(ledger.excess(blocks), self._shortage(blocks), ledger.owed(asker, blocks))
+        self._free(goal, asker, keep)
         with self._shelf.lock:
             if goal and self._shortage(blocks):
                 raise StoreFull(
                     f"no room for {blocks * BLOCK_SIZE} bytes in {self._shelf.path}: {self._ledger.used * BLOCK_SIZE} of"
-                    f" {self._ledger.capacity * BLOCK_SIZE} are used, and nothing may go that is not being read or filled"
+                    f" {self._ledger.capacity * BLOCK_SIZE} are used, and nothing that may go for it is not being read or filled"
                 )
 
-    def claim_slot(self) -> int:
-        """A presence slot; if need be, that of the partial chunk that should go first. Raises StoreFull."""
-        presence, ledger = self._shelf.presence, self._ledger
+    def shed(self) -> None:
+        """Evicts what is more than the capacity or the disk holds, whoever it belongs to, but nothing pinned."""
         with self._shelf.lock:
-            partial = ledger.victims(lambda row: bool(ledger.state(row) & COMPLETE))
-            victim = -1 if presence.free else next(partial, -1)
+            goal = self._shortage(0)
+        self._free(goal, None, -1)
+
+    def expire(self, row: int) -> int:
+        """Evicts what is past its TTL among the next rows. -> the row to go on with; -1: that was the last."""
+        ledger, leased = self._ledger, self._shelf.handles.is_leased
+        with self._shelf.lock:
+            rows = [at for at in ledger.expired(row) if not leased(ledger.chunk(at))]
+        for at in rows:
+            self.evict(at)
+        return row + SWEPT if row + SWEPT < ledger.row_limit else -1
+
+    def claim_slot(self) -> int:
+        """A presence slot; if need be, that of a partial chunk nobody has read for long. Raises StoreFull."""
+        presence, ledger, leased = self._shelf.presence, self._ledger, self._shelf.handles.is_leased
+        with self._shelf.lock:
+            victim = -1 if presence.free else ledger.oldest_partial(lambda row: leased(ledger.chunk(row)))
         if victim >= 0:
             self.evict(victim)
         with self._shelf.lock:
@@ -97,11 +108,18 @@ class Room:
             chunk, _ = self._take_out(row)
             shelf.handles.drop(chunk, 0)  # its blocks count as used while it lies there
 
-    def _victims(self, keep: int) -> list[int]:
+    def _free(self, goal: int, asker: int | None, keep: int) -> None:
+        freed = 0
+        while freed < goal and (rows := self._victims(asker, keep)):
+            for row in rows:
+                if freed < goal:
+                    freed += self.evict(row)
+
+    def _victims(self, asker: int | None, keep: int) -> list[int]:
         """The next to go; not what is leased, because that would free nothing now."""
         ledger, leased = self._ledger, self._shelf.handles.is_leased
         with self._shelf.lock:
-            rows = ledger.victims(lambda row: row == keep or leased(ledger.chunk(row)))
+            rows = ledger.victims(lambda row: row == keep or leased(ledger.chunk(row)), asker)
             return list(islice(rows, _VICTIMS))
 
     def _shortage(self, blocks: int) -> int:

@@ -32,7 +32,7 @@ def test_slots_follow_the_capacity_within_bounds(capacity: int, slots: int) -> N
 
 
 def ledger_of(blocks: int, high: int, low: int) -> Ledger:
-    return Ledger(Limits(blocks * 4096, high_percent=high, low_percent=low))
+    return Ledger(Limits(blocks * 4096, high_percent=high, low_percent=low), lambda: 0)
 
 
 def test_room_counts_what_is_used_and_promised() -> None:
@@ -69,8 +69,8 @@ def test_victims_are_in_order_and_not_being_filled() -> None:
     ledger = ledger_of(10_000, 90, 80)
     for number in range(4):
         ledger.add(chunk(number), FILLING if number == 1 else COMPLETE, 0, 1)
-    ledger.touch(chunk(0))
-    ledger.touch(chunk(77))
+    ledger.touch(chunk(0), 4096)
+    ledger.touch(chunk(77), 4096)
     assert [ledger.chunk(row).number for row in ledger.victims(lambda row: False)] == [2, 3, 0]
 
 
@@ -93,7 +93,7 @@ def test_states_are_counted() -> None:
 
 
 def test_a_chunk_takes_a_hundred_bytes_of_memory() -> None:
-    ledger = Ledger(Limits(1 << 44))
+    ledger = Ledger(Limits(1 << 44), lambda: 0)
     segments = [SegmentId(bytes(28) + n.to_bytes(4, "big")) for n in range(10)]
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()

@@ -16,7 +16,7 @@ LENGTH = 64 * KIB
 def test_an_unknown_chunk_has_no_lease(store: Store) -> None:
     assert store.lease(chunk(0), 0, 1) is None
     assert not store.evict(chunk(0))
-    store.touch(chunk(0))
+    store.touch(chunk(0), LENGTH)
 
 
 def test_written_blocks_can_be_leased_at_once(store: Store) -> None:

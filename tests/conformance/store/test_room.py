@@ -44,7 +44,7 @@ def test_a_touched_chunk_stays(open_store: Opener) -> None:
     store = open_store(Limits(32 * SMALL))
     for number in range(60):
         put(store, chunk(number), SMALL)
-        store.touch(chunk(0))
+        store.touch(chunk(0), SMALL)
     assert here(store, 60)[0] == 0
 
 

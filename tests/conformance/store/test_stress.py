@@ -64,7 +64,7 @@ class Model:
         wanted = set(range(start // BLOCK_SIZE, -(-stop // BLOCK_SIZE)))
         known = wanted <= self.blocks.get(number, set())
         assert known if here else number not in self.fills or not known
-        self.store.touch(chunk(number))
+        self.store.touch(chunk(number), stop - start)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -151,7 +151,7 @@ def look(store: Store, number: int, rng: random.Random) -> None:
     length = LENGTHS[number % len(LENGTHS)]
     start = rng.randrange(length)
     holds(store, chunk(number), length, start, rng.randint(start + 1, length))
-    store.touch(chunk(number))
+    store.touch(chunk(number), length)
 
 
 def test_contents_differ_from_chunk_to_chunk() -> None:

@@ -83,10 +83,14 @@ class Ranks:
 
     def close(self, number: int) -> None:
         """Forgets a group that no row is charged to any more."""
-        if any(self.counts[number * LANES : (number + 1) * LANES]):
+        if self.rows_of(number):
             raise ValueError(f"group {number} still has rows")
         self.groups[number] = None
         self.contest.put(number, 0)
+
+    def rows_of(self, number: int) -> int:
+        """Rows that are charged to a group."""
+        return sum(self.counts[number * LANES : (number + 1) * LANES])
 
     def group(self, number: int) -> Group:
         group = self.groups[number]
