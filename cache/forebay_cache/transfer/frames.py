@@ -93,7 +93,7 @@ def put_ask(ask: Ask) -> bytes:
     if wrong := _wrong(ask.spans):
         raise ValueError(wrong)
     flags = _STORE_ONLY if ask.store_only else 0
-    head = _ASK.pack(ask.epoch, int(ask.deadline_s * _SECOND), flags, len(ask.spans))
+    head = _ASK.pack(ask.epoch, _ms(ask.deadline_s), flags, len(ask.spans))
     spans = (_SPAN.pack(s.chunk.segment, s.chunk.number, s.start, s.stop) for s in ask.spans)
     return frame(K_ASK, head + b"".join(spans))
 
@@ -137,7 +137,7 @@ def put_other(answer: Other) -> bytes:
         case Absent(index):
             return frame(K_ABSENT, INDEX.pack(index))
         case Busy(index, retry_after_s):
-            return frame(K_BUSY, _BUSY.pack(index, int(retry_after_s * _SECOND)))
+            return frame(K_BUSY, _BUSY.pack(index, _ms(retry_after_s)))
         case WrongEpoch(index, epoch):
             return frame(K_WRONG_EPOCH, _EPOCH.pack(index, epoch))
         case Refused(index, reason, message):
@@ -181,6 +181,10 @@ _OTHERS: dict[int, Callable[[bytes], Other]] = {
     K_WRONG_EPOCH: _take_wrong_epoch,
     K_REFUSED: _take_refused,
 }
+
+
+def _ms(seconds: float) -> int:
+    return min(max(0, round(seconds * _SECOND)), 2**32 - 1)
 
 
 def _wrong(spans: tuple[Span, ...]) -> str:

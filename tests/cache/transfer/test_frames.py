@@ -145,6 +145,13 @@ def test_an_ask_beyond_the_limits_is_not_sent(wanted: tuple[Span, ...]) -> None:
         frames.put_ask(Ask(wanted, 1))
 
 
+def test_a_deadline_beyond_what_a_frame_holds_is_the_longest() -> None:
+    assert (
+        frames.take_ask(frames.put_ask(Ask((span(0, 0, 4096),), 1, deadline_s=1e12))[8:]).deadline_s
+        == (2**32 - 1) / 1000
+    )
+
+
 def test_a_long_message_is_cut() -> None:
     data = frames.put_other(Refused(0, Reason.FAILED, "x" * 10_000))
     assert frames.take_header(data[:8])[1] == len(data) - 8 < 600
