@@ -243,8 +243,8 @@ class ChunkReader:
 
     async def _by_peers(self, peers: Peers, job: Job, fill: Fill, written: Callable[[], None]) -> None:
         async def write(at: int, data: memoryview) -> None:
-            await self._writer.write(fill, at, data)
             self.counters.peer_bytes += len(data)
+            await self._writer.write(fill, at, data)
             written()
 
         try:
