@@ -81,9 +81,9 @@ def gateway(
         )
         processes.once("ceph-mon", "--mkfs", "-i", "a", "--monmap", str(folder / "monmap"))
         processes.start("ceph-mon", "-i", "a", "-f")
-        processes.once("ceph", "osd", "create")
+        processes.soon("ceph", "osd", "create")
         # by hand, because an OSD that does it itself may ask before it knows the cluster's id, and then ends
-        processes.once("ceph", "osd", "crush", "add", "osd.0", "1", "root=default", "host=local")
+        processes.soon("ceph", "osd", "crush", "add", "osd.0", "1", "root=default", "host=local")
         processes.once("ceph-osd", "-i", "0", "--mkfs", "--mkkey")
         processes.start("ceph-osd", "-i", "0", "-f")
         processes.start("radosgw", "-n", "client.rgw", "-f")
@@ -182,6 +182,17 @@ class _Processes:
         )
         if done.returncode:
             raise RuntimeError(f"{program} {arguments[0]}: {done.stderr.decode(errors='replace')[-500:]}")
+
+    def soon(self, program: str, *arguments: str) -> None:
+        """A monitor that has just begun may refuse for a moment, on a busy machine a long one: asked again until the
+        deadline. For what may be done twice."""
+        while True:
+            try:
+                return self.once(program, *arguments)
+            except RuntimeError:
+                if time.monotonic() > self._until:
+                    raise
+                time.sleep(0.5)
 
     def start(self, program: str, *arguments: str) -> None:
         with open(self._folder / f"{program}.out", "wb") as out:

@@ -1,7 +1,5 @@
 """Which of two memberships a process goes by. A higher epoch wins, from whomever it comes: an epoch exists only once."""
 
-from pydantic import ValidationError
-
 from forebay_cache.contract.membership import Membership
 from forebay_cache.model.errors import MembershipConflict, MembershipForeign, MembershipRefused
 from forebay_cache.placement.lookup import Placement
@@ -29,7 +27,7 @@ def read(text: str, cluster_uid: str) -> Placement | None:
     """A membership as it was kept; None: nobody can go by it."""
     try:
         return adopt(None, Membership.model_validate_json(text), cluster_uid)
-    except (ValidationError, MembershipRefused):
+    except (ValueError, MembershipRefused):  # pydantic's is a ValueError
         return None
 
 

@@ -21,26 +21,33 @@ class Seen:
     capacity_bytes: int
 
 
-def next_epoch(current: Placement | None, cluster_uid: str, seen: Sequence[Seen]) -> Membership | None:
-    """What to publish; None: nothing changed. Without a current one this founds the cluster: call it once everyone is there,
-    or is waited for no longer, for who comes later makes chunks move.
+def next_epoch(current: Placement | None, cluster_uid: str, seen: Sequence[Seen], replicas: int) -> Membership | None:
+    """What to publish; None: nothing changed. Pods beyond `replicas` are going, and own nothing any more.
 
-    Who does not answer stays a member: it may be back in a minute, and what it owns is read past it meanwhile. A member is its
-    store: another store under a pod's name is a joiner, and the store that pod had before is gone.
+    Without a current one this founds the cluster: call it once everyone is there, or is waited for no longer, for who comes
+    later makes chunks move. Who does not answer stays a member: it may be back in a minute, and what it owns is read past it
+    meanwhile. A member is its store: another store under a pod's name is a joiner, and the store that pod had before is gone.
     """
-    members = _once(seen)
+    members = _once(one for one in seen if _stays(one.pod, replicas))
     if current is None:
         return found(cluster_uid, [_entry(one, "Serving") for one in members.values()]) if members else None
     stores = {one.pod: one.id for one in members.values()}
-    lost = [
-        old.id for old in current.membership.members if stores.get(old.name, old.id) != old.id and old.id not in members
+    kept = [
+        _renewed(old, members)
+        for old in current.membership.members
+        if old.id in members or (stores.get(old.name, old.id) == old.id and _stays(old.name, replicas))
     ]
-    kept = [_renewed(old, members) for old in current.membership.members if old.id not in lost]
     known = {entry.id for entry in kept}
     entries = [*kept, *(_entry(one, "Joining") for one in members.values() if one.id not in known)]
     if not entries or sorted(entries, key=lambda entry: entry.id) == list(current.membership.members):
         return None
     return advance(current, entries)
+
+
+def _stays(pod: str, replicas: int) -> bool:
+    """A StatefulSet of so many replicas has the pods from 0 on."""
+    ordinal = pod.rpartition("-")[2]
+    return not ordinal.isdecimal() or int(ordinal) < replicas
 
 
 def _once(seen: Iterable[Seen]) -> Mapping[str, Seen]:

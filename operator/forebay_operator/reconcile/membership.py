@@ -23,7 +23,9 @@ log = logging.getLogger("forebay.membership")
 async def publish(kube: Kube, members: Members, facts: Facts, now: float) -> int:
     """-> members that had an older epoch, or none, when they were looked at. `now`: wall time."""
     placement = facts.membership or await _recovered(members, facts)
-    wanted = next_epoch(placement, facts.uid, seen(facts)) if placement or _complete(facts, now) else None
+    assert facts.model is not None
+    replicas = facts.model.spec.replicas
+    wanted = next_epoch(placement, facts.uid, seen(facts), replicas) if placement or _complete(facts, now) else None
     if wanted is None and facts.membership is None and placement is not None:
         wanted = placement.membership  # the API server's copy was lost: put back what members go by
     if wanted is not None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from forebay_cache.contract.config import ClusterState
 from forebay_operator.api.v1alpha1 import ADMIN_PORT
-from forebay_operator.facts import Facts
+from forebay_operator.facts import Facts, MemberFacts
 from forebay_operator.members.base import Member, Members
 from forebay_operator.model import MemberError
 
@@ -24,8 +24,20 @@ async def push(members: Members, facts: Facts, state: ClusterState) -> int:
 
 
 def serving(members: Members, facts: Facts, dataset_uid: str) -> Sequence[Member]:
-    """Members that answer and know a Dataset."""
-    knowing = [m for m in facts.members if m.report and any(one.uid == dataset_uid for one in m.report.datasets)]
+    """Members that answer and know a Dataset: those first that have its head, of these the one whose turn its syncs are."""
+    heads = {
+        member.pod: one.head
+        for member in facts.members
+        if member.report
+        for one in member.report.datasets
+        if one.uid == dataset_uid
+    }
+    syncer = facts.membership.choose_syncer(dataset_uid) if facts.membership else ""
+
+    def last(member: MemberFacts) -> tuple[bool, bool]:
+        return heads[member.pod] is None, member.report is None or member.report.member != syncer
+
+    knowing = sorted((member for member in facts.members if member.pod in heads), key=last)
     return [client(members, facts, member.address) for member in knowing]
 
 

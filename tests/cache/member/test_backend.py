@@ -20,8 +20,10 @@ from forebay_cache.store.memory import MemoryStore
 @pytest.fixture
 def backend(house: House, tmp_path: Path) -> MemberBackend:
     store = MemoryStore(Limits(1 << 30), MemberId("member"))
-    unused = cast("Any", SimpleNamespace())
-    parts = Parts(house.registry, house.files, store, Syncs("/nonexistent", lambda: 0), ReadCounters(), unused, unused)
+    unused = cast("Any", SimpleNamespace(epoch=0, placement=None))
+    parts = Parts(
+        house.registry, house.files, store, Syncs("/nonexistent", lambda: 0), ReadCounters(), unused, unused, unused
+    )
     return MemberBackend(Identity(UID, "boot", str(tmp_path / "state.json")), parts, lambda: b"metrics")
 
 

@@ -19,7 +19,7 @@ THREE = [seen("a", "main-0"), seen("b", "main-1", "10.0.0.2"), seen("c", "main-2
 
 
 def after(current: Placement | None, *members: Seen) -> Placement:
-    found = next_epoch(current, "cluster", members)
+    found = next_epoch(current, "cluster", members, 4)
     assert found is not None
     return Placement.of(found)
 
@@ -29,7 +29,7 @@ def states(placement: Placement) -> dict[str, tuple[str, str]]:
 
 
 def unchanged(current: Placement, members: Sequence[Seen]) -> bool:
-    return next_epoch(current, "cluster", members) is None
+    return next_epoch(current, "cluster", members, 4) is None
 
 
 def test_those_who_found_a_cluster_serve() -> None:
@@ -37,7 +37,7 @@ def test_those_who_found_a_cluster_serve() -> None:
     assert first.epoch == 1
     assert states(first) == {"a": ("main-0", "Serving"), "b": ("main-1", "Serving"), "c": ("main-2", "Serving")}
     assert first.moves() == ()
-    assert next_epoch(None, "cluster", []) is None
+    assert next_epoch(None, "cluster", [], 4) is None
 
 
 def test_nothing_new_is_no_epoch() -> None:
@@ -96,3 +96,12 @@ def test_epochs_follow_one_another_whatever_happens() -> None:
         assert current.epoch == (known.epoch if known else 0) + 1
         known = current.membership
         assert unchanged(current, members)
+
+
+def test_pods_that_are_going_own_nothing_any_more() -> None:
+    first = after(None, *THREE)
+    second = next_epoch(first, "cluster", THREE, 2)
+    assert second is not None
+    assert [entry.name for entry in second.members] == ["main-0", "main-1"]
+    assert next_epoch(Placement.of(second), "cluster", THREE, 2) is None
+    assert next_epoch(Placement.of(second), "cluster", [], 0) is None, "a cluster of nobody keeps its last epoch"
