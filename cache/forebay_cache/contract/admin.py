@@ -102,6 +102,8 @@ class DatasetReport(Document):
     head: str | None
     cached_bytes: int
     cached_chunks: int
+    charged_bytes: int = 0
+    """Disk that counts as this Dataset's: chunks of all its commits, but those that a Dataset of higher priority pays for."""
 
 
 class CatalogProblem(Document):

@@ -95,6 +95,22 @@ class AccessKey(Document):
         return value.get_secret_value()
 
 
+class CacheRules(Document):
+    """What a Dataset asks of the members' stores. Sizes are of all members together."""
+
+    policy: str = "Epoch"
+    """Epoch, S3FIFO or LRU; what a member does not know counts as Epoch."""
+    priority: int = Field(default=100, ge=0, le=1000)
+    pin: bool = False
+    """What is cached is never evicted."""
+    idle_ttl_s: int = Field(default=0, ge=0)
+    """Chunks not read for so long are evicted; 0: never for that."""
+    guaranteed_bytes: int = Field(default=0, ge=0)
+    """What other Datasets cannot push out."""
+    max_bytes: int = Field(default=0, ge=0)
+    """The most it may use; 0: no limit."""
+
+
 class DatasetState(Document):
     """One Dataset as the operator wants members to serve it."""
 
@@ -114,6 +130,7 @@ class DatasetState(Document):
     pods anywhere read an older commit, so that the ranks of a job agree over nodes, too."""
     retained: tuple[str, ...] = ()
     """Older commits that stay readable and mountable (last N, pinned, mounted)."""
+    cache: CacheRules = CacheRules()
 
 
 class ClusterState(Document):

@@ -129,6 +129,15 @@ MOUNT_READ_BYTES = Metric("forebay_mount_read_bytes_total", "counter", "Bytes gi
 MOUNT_SECONDS = Metric(
     "forebay_mount_read_seconds", "histogram", "From a READ to its answer.", "seconds", buckets=LATENCY_BUCKETS
 )
+DATASET_CHARGED = Metric(
+    "forebay_dataset_charged_bytes", "gauge", "Disk of this member that counts as a Dataset's.", "bytes", ("dataset",)
+)
+DATASET_GUARANTEED = Metric(
+    "forebay_dataset_guaranteed_bytes", "gauge", "Disk of all members that others cannot take.", "bytes", ("dataset",)
+)
+DATASET_MAX = Metric(
+    "forebay_dataset_max_bytes", "gauge", "The most disk of all members; absent without a limit.", "bytes", ("dataset",)
+)
 
 CSI_CALLS = Metric(
     "forebay_csi_calls_total", "counter", "Calls of the kubelet answered, by gRPC code.", labels=("operation", "status")

@@ -26,6 +26,7 @@ from forebay_cache.member.metrics import show
 from forebay_cache.member.prefetch.board import House, Prefetches
 from forebay_cache.member.registry import Registry
 from forebay_cache.member.roster import Roster
+from forebay_cache.member.ruling import Ruling
 from forebay_cache.member.scrub import Scrub
 from forebay_cache.member.syncs import Syncs
 from forebay_cache.model.errors import ConfigError
@@ -70,6 +71,8 @@ async def run(options: argparse.Namespace) -> None:
         await stack.enter_async_context(running(scrub.run()))
         roster = Roster(config.cluster_uid, os.path.join(os.path.dirname(config.catalog_path), "membership.json"))
         await peering(config, roster, store, reader, stack)
+        ruling = Ruling(store, catalog, pool, lambda: (registry.snapshot, roster.placement))
+        await stack.enter_async_context(running(ruling.run()))
         prefetches = prefetching(config, registry, reader, (store, catalog, pool))
         stack.push_async_callback(prefetches.aclose)
         parts = Parts(registry, catalog, store, syncs, reader.counters, scrub.counters, prefetches, roster)

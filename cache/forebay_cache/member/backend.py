@@ -153,11 +153,13 @@ class MemberBackend:
 
     def _dataset(self, served: Served) -> DatasetReport:
         usage = self._parts.store.usage(served.head.segments()) if served.head else None
+        charged = self._parts.store.charged().get(served.state.uid)
         return DatasetReport(
             uid=served.state.uid,
             head=served.head.id if served.head else None,
             cached_bytes=usage.bytes if usage else 0,
             cached_chunks=usage.chunks if usage else 0,
+            charged_bytes=charged.bytes if charged else 0,
         )
 
     def _origins(self) -> tuple[OriginReport, ...]:

@@ -4,11 +4,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from forebay_cache.contract import metrics
+from forebay_cache.contract.config import CacheRules
 from forebay_cache.member.backend import Parts
+from forebay_cache.member.registry import Served
 from forebay_cache.read.counters import OriginCounters
 from forebay_cache.store.base import StoreStats
 from forebay_cache.telemetry import Labels, Telemetry
 
+from forebay_cache.transfer.tcp.listener import ListenerCounts
 READ = {
     metrics.READ_HITS: "hits",
     metrics.READ_HIT_BYTES: "hit_bytes",
@@ -68,7 +71,21 @@ def _chunks(stats: StoreStats) -> dict[Labels, float]:
 
 def _heads(parts: Parts, of: Callable[[int, int], int]) -> dict[Labels, float]:
     return {
-        (f"{one.state.namespace}/{one.state.name}",): of(one.head.file_count, one.head.total_bytes)
+        (_name(one),): of(one.head.file_count, one.head.total_bytes)
         for one in parts.registry.snapshot.by_uid.values()
         if one.head
     }
+def _charged(parts: Parts) -> dict[Labels, float]:
+    usage, by_uid = parts.store.charged(), parts.registry.snapshot.by_uid
+    return {(_name(by_uid[uid]),): one.bytes for uid, one in usage.items() if uid in by_uid}
+
+
+def _asked(parts: Parts, of: Callable[[CacheRules], int]) -> dict[Labels, float]:
+    served = parts.registry.snapshot.by_uid.values()
+    return {(_name(one),): size for one in served if (size := of(one.state.cache))}
+
+
+def _name(one: Served) -> str:
+    return f"{one.state.namespace}/{one.state.name}"
+
+

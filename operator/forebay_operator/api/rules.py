@@ -76,6 +76,17 @@ def misspelt(text: str, pattern: str) -> bool:
     return re.fullmatch(pattern, text) is None
 
 
+def guarantee_fits(new: Mapping[str, Value]) -> bool:
+    sizes = [new.get("guaranteed"), new.get("max")]
+    if any(size is None or misspelt(size, QUANTITY) for size in sizes):
+        return True
+    return quantity(new["guaranteed"]) <= quantity(new["max"])
+
+
+def long_enough(new: Mapping[str, Value]) -> bool:
+    return "idleTTL" not in new or misspelt(new["idleTTL"], DURATION) or seconds(new["idleTTL"]) >= 60
+
+
 def claim_kept(new: Mapping[str, Value], old: Mapping[str, Value]) -> bool:
     return "claim" not in new or "claim" not in old or bool(new["claim"] == old["claim"])
 
@@ -223,6 +234,32 @@ DATASET = (
         "commit must be given with mode Pinned, and only then",
         lambda new, _: (new["mode"] == "Pinned") == ("commit" in new),
         "commit",
+    ),
+    Rule(
+        "guarantee-below-max",
+        "spec.cache",
+        "!has(self.guaranteed) || !has(self.max) || "
+        + unless_misspelt("guaranteed", QUANTITY, "")
+        + unless_misspelt("max", QUANTITY, "quantity(self.guaranteed).compareTo(quantity(self.max)) <= 0"),
+        "guaranteed must not be more than max",
+        lambda new, _: guarantee_fits(new),
+        "guaranteed",
+    ),
+    Rule(
+        "pin-has-room",
+        "spec.cache",
+        "self.pin != 'All' || has(self.guaranteed)",
+        "guaranteed must be given with pin All: it says how much disk that may take for good",
+        lambda new, _: new["pin"] != "All" or "guaranteed" in new,
+        "guaranteed",
+    ),
+    Rule(
+        "ttl-floor",
+        "spec.cache",
+        "!has(self.idleTTL) || " + unless_misspelt("idleTTL", DURATION, "duration(self.idleTTL) >= duration('1m')"),
+        "idleTTL must be 1m or more",
+        lambda new, _: long_enough(new),
+        "idleTTL",
     ),
 )
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
+from forebay_operator.api.cache import Cache
 from forebay_operator.api.fields import (
     Bytes,
     CommitId,
@@ -291,6 +292,8 @@ class DatasetSpec(Part):
     """Which commits stay readable."""
     s3: DatasetS3 = DatasetS3()
     """The Dataset on the cluster's S3 face."""
+    cache: Cache = Cache()
+    """What the Dataset may have of the members' disks."""
     suspend: bool = False
     """True: no sync starts; what is there stays readable."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from forebay_cache.contract.admin import MemberReport
+from forebay_cache.contract.admin import DatasetReport, MemberReport
 from forebay_operator.cli.advice import conditions, troubles
 from forebay_operator.cli.base import Parts, connect
 from forebay_operator.cli.find import find_endpoint, find_members, head_of, pod_state
@@ -112,6 +112,7 @@ def member_seen(pod: Object, clusters: Sequence[Object], now: Mapping[tuple[str,
 
 def dataset_seen(dataset: Object, reports: Sequence[MemberReport]) -> Seen:
     status: Mapping[str, Any] = dataset.get("status") or {}
+    rows = rows_of(dataset, reports)
     head, sync, cached = (status.get(name) or {} for name in ("head", "sync", "cached"))
     return {
         "dataset": dataset["metadata"]["name"],
@@ -121,6 +122,8 @@ def dataset_seen(dataset: Object, reports: Sequence[MemberReport]) -> Seen:
         "files": head.get("files"),
         "bytes": head.get("bytes"),
         "cachedPercent": cached_now(dataset, reports, cached.get("percent")),
+        "chargedBytes": sum(row.charged_bytes for row in rows) if rows else None,
+        "cache": dataset["spec"].get("cache") or {},
         "sync": sync.get("state"),
         "listed": sync.get("listed", 0),
         "object": bare(dataset),
@@ -129,9 +132,13 @@ def dataset_seen(dataset: Object, reports: Sequence[MemberReport]) -> Seen:
 
 def cached_now(dataset: Object, reports: Sequence[MemberReport], told: int | None) -> int | None:
     """Percent of the head; `told` where no member says anything of the Dataset."""
-    rows = [row for one in reports for row in one.datasets if row.uid == dataset["metadata"]["uid"]]
+    rows = rows_of(dataset, reports)
     whole = ((dataset.get("status") or {}).get("head") or {}).get("bytes")
     return min(100, sum(row.cached_bytes for row in rows) * 100 // whole) if rows and whole else told
+
+
+def rows_of(dataset: Object, reports: Sequence[MemberReport]) -> Sequence[DatasetReport]:
+    return [row for one in reports for row in one.datasets if row.uid == dataset["metadata"]["uid"]]
 
 
 def cluster_row(seen: Seen) -> dict[str, str]:
@@ -169,8 +176,15 @@ def dataset_row(seen: Seen) -> dict[str, str]:
         "files": "-" if seen["files"] is None else f"{seen['files']:,}",
         "size": "-" if seen["bytes"] is None else size(seen["bytes"]),
         "cached": "-" if seen["cachedPercent"] is None else f"{seen['cachedPercent']}%",
+        "disk": disk(seen),
         "sync": f"{seen['sync'] or '-'}{listed}",
     }
+
+
+def disk(seen: Seen) -> str:
+    """What the Dataset uses of the members' disks, and the most it may."""
+    used = "-" if seen["chargedBytes"] is None else size(seen["chargedBytes"])
+    return f"{used} of {seen['cache']['max']}" if seen["cache"].get("max") else used
 
 
 def served(dataset: Object) -> str | None:

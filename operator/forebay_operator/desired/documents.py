@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from forebay_cache.contract.config import (
     AccessKey,
+    CacheRules,
     ClusterState,
     Credentials,
     DatasetState,
@@ -16,7 +17,8 @@ from forebay_cache.contract.config import (
 )
 from forebay_operator import names
 from forebay_operator.api import v1alpha1 as api
-from forebay_operator.api.fields import whole_bytes
+from forebay_operator.api.cache import Cache
+from forebay_operator.api.fields import seconds, whole_bytes
 from forebay_operator.desired import workload
 from forebay_operator.facts import STATE_FILE, Facts, bucket, served_head
 from forebay_operator.model import Manifest, Object
@@ -98,6 +100,18 @@ def dataset_state(dataset: api.Dataset, uid: str, keys: AccessKey | None, origin
         sources=tuple(_source(source, origins.credentials.get(source.name)) for source in spec.sources),
         head=head,
         retained=tuple(commit.id for commit in status.commits if commit.id != head),
+        cache=_cache(spec.cache),
+    )
+
+
+def _cache(asked: Cache) -> CacheRules:
+    return CacheRules(
+        policy=asked.policy,
+        priority=asked.priority,
+        pin=asked.pin == "All",
+        idle_ttl_s=int(seconds(asked.idle_ttl)) if asked.idle_ttl else 0,
+        guaranteed_bytes=whole_bytes(asked.guaranteed) if asked.guaranteed else 0,
+        max_bytes=max(1, whole_bytes(asked.max)) if asked.max else 0,
     )
 
 

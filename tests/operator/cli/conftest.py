@@ -68,7 +68,9 @@ class Members:
         counts = dict.fromkeys(("chunks", "hits", "misses", "hit_bytes", "miss_bytes"), 0)
         counts |= {"capacity_bytes": 1 << 30, "used_bytes": self.used}
         head = self.heads.pop(0) if self.heads else None
-        served = DatasetReport(uid=self.uid, head=head, cached_bytes=self.cached, cached_chunks=0)
+        served = DatasetReport(
+            uid=self.uid, head=head, cached_bytes=self.cached, cached_chunks=0, charged_bytes=self.cached
+        )
         names = {"member": "m", "cluster_uid": "c", "boot_id": "b"}
         return MemberReport(**names, state_version=1, ready=True, datasets=(served,), **counts)
 

@@ -12,7 +12,7 @@ async def test_clusters_members_and_datasets_are_shown(desk: Desk) -> None:
     lines = [line.split() for line in done.out.splitlines()]
     assert ["main", "True", "1/1", "3.0", "MiB", "of", "1.0", "GiB", "http://127.0.0.1:7450"] in lines
     assert ["main-0", "main", "True", "0", "3.0", "MiB", "10m", "ready"] in lines
-    assert ["photos", "True", "bbbbbbbbbbbb", "bbbbbbbbbbbb", "1,200", "5.0", "MiB", "20%", "Succeeded"] in lines
+    assert ["photos", "True", "bbbbbbbbbbbb", "bbbbbbbbbbbb", "1,200", "5.0", "MiB", "20%", "-", "Succeeded"] in lines
 
 
 async def test_what_is_used_is_what_the_member_says_now(desk: Desk) -> None:
@@ -31,6 +31,14 @@ async def test_what_is_cached_is_what_the_member_says_now(desk: Desk) -> None:
     ]
     desk.members.cached = 4 << 20
     assert json.loads((await desk.run("status", "-o", "json")).out)["datasets"][0]["cachedPercent"] == 80
+
+
+async def test_the_disk_of_a_dataset_is_shown_beside_the_most_it_may_use(desk: Desk) -> None:
+    await desk.furnish()
+    dataset = json.loads((await desk.run("status", "-o", "json")).out)["datasets"][0]["object"]
+    desk.members.uid, desk.members.cached = dataset["metadata"]["uid"], 4 << 20
+    lines = [line.split() for line in (await desk.run("status")).out.splitlines()]
+    assert ["80%", "4.0", "MiB", "Succeeded"] in [line[-4:] for line in lines]
 
 
 async def test_what_is_used_is_what_was_last_told_where_the_member_is_silent(desk: Desk) -> None:

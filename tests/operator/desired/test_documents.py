@@ -5,7 +5,15 @@ from pydantic import SecretStr
 from tests.rigs import objects
 
 from forebay_cache.contract.admin import MemberReport
-from forebay_cache.contract.config import AccessKey, ClusterState, Credentials, DatasetState, MemberConfig, Source
+from forebay_cache.contract.config import (
+    AccessKey,
+    CacheRules,
+    ClusterState,
+    Credentials,
+    DatasetState,
+    MemberConfig,
+    Source,
+)
 from forebay_operator.api import v1alpha1 as api
 from forebay_operator.desired.documents import (
     Origins,
@@ -46,6 +54,18 @@ def test_a_members_configuration_follows_the_spec_and_reads_back() -> None:
     assert (config.high_watermark_percent, config.low_watermark_percent) == (95, 60)
     assert 0.9 * 2**30 < config.capacity_bytes < 2**30, "the catalog has its share"
     assert config.admin_tls, "the admin port is never without certificates"
+
+
+def test_what_a_dataset_may_have_of_the_stores_reaches_the_members_in_bytes_and_seconds() -> None:
+    def rules(**cache: Any) -> CacheRules:
+        return dataset_state(dataset(cache=cache), "d-1", None, Origins({})).cache
+
+    assert rules() == CacheRules() == dataset_state(dataset(), "d-1", None, Origins({})).cache
+    asked = {"policy": "S3FIFO", "priority": 7, "pin": "All", "idleTTL": "1h30m", "guaranteed": "1Gi", "max": "1.5Gi"}
+    assert rules(**asked) == CacheRules(
+        policy="S3FIFO", priority=7, pin=True, idle_ttl_s=5400, guaranteed_bytes=1 << 30, max_bytes=3 << 29
+    )
+    assert rules(max="0").max_bytes == 1, "0 would be no limit"
 
 
 def test_the_state_survives_its_secret_and_is_not_readable_in_it() -> None:
