@@ -12,6 +12,7 @@ from forebay_cache.store.base import StoreStats
 from forebay_cache.telemetry import Labels, Telemetry
 
 from forebay_cache.transfer.tcp.listener import ListenerCounts
+
 READ = {
     metrics.READ_HITS: "hits",
     metrics.READ_HIT_BYTES: "hit_bytes",
@@ -75,6 +76,8 @@ def _heads(parts: Parts, of: Callable[[int, int], int]) -> dict[Labels, float]:
         for one in parts.registry.snapshot.by_uid.values()
         if one.head
     }
+
+
 def _charged(parts: Parts) -> dict[Labels, float]:
     usage, by_uid = parts.store.charged(), parts.registry.snapshot.by_uid
     return {(_name(by_uid[uid]),): one.bytes for uid, one in usage.items() if uid in by_uid}
@@ -87,5 +90,3 @@ def _asked(parts: Parts, of: Callable[[CacheRules], int]) -> dict[Labels, float]
 
 def _name(one: Served) -> str:
     return f"{one.state.namespace}/{one.state.name}"
-
-
