@@ -8,9 +8,20 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from functools import cache
 
+from forebay_cache.model.errors import NotFound
 from forebay_cache.model.ids import CHUNK_SIZE, ChunkId, MemberId, SegmentId
 from forebay_cache.model.ranges import Span
-from forebay_cache.transfer.base import Absent, Answer, Ask, Came, Other, Run, Transfer
+from forebay_cache.transfer.base import (
+    Absent,
+    Answer,
+    Ask,
+    Came,
+    FileName,
+    Folder,
+    Other,
+    Run,
+    Transfer,
+)
 from forebay_cache.transfer.sums import sums
 
 ME, OTHER, NOBODY = MemberId("me"), MemberId("other"), MemberId("nobody")
@@ -83,6 +94,26 @@ class Chunks:
 
     def right(self, span: Span) -> bytes:
         return content(span.chunk, self.lengths[span.chunk.number])[span.start : span.stop]
+
+
+@dataclass
+class Given:
+    """Implements FileSource over files in memory."""
+
+    files: dict[FileName, bytes] = field(default_factory=dict)
+    asked: list[FileName] = field(default_factory=list)
+
+    def open(self, name: FileName) -> int:
+        self.asked.append(name)
+        if name not in self.files:
+            raise NotFound("it is not here")
+        fd = os.memfd_create("file", os.MFD_CLOEXEC)
+        os.write(fd, self.files[name])
+        return fd
+
+
+def file_name(number: int, folder: Folder = Folder.LEAVES) -> FileName:
+    return FileName(folder, bytes(31) + bytes([number]))
 
 
 @dataclass

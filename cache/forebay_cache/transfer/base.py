@@ -17,6 +17,7 @@ ASK_BYTES_LIMIT = 8 << 20
 """Bytes of one ask, all spans together."""
 RUN_LIMIT = 1 << 20
 """Bytes that come at once."""
+FILE_ID_SIZE = 32
 
 
 class Reason(IntEnum):
@@ -90,6 +91,40 @@ Other = Absent | Busy | WrongEpoch | Refused
 Answer = Came | Other
 
 
+class Folder(IntEnum):
+    """Kinds of catalog files that members give each other; what else a catalog has is a function of these."""
+
+    COMMITS = 1
+    LEAVES = 2
+    PARTS = 3
+    ANCESTORS = 4
+
+
+FILE_LIMITS = {Folder.COMMITS: 64 << 20, Folder.LEAVES: 4 << 30, Folder.PARTS: 256 << 20, Folder.ANCESTORS: 256 << 20}
+"""Bytes of one file."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileName:
+    """A catalog file. `id`: FILE_ID_SIZE bytes, never a text, so that no name can lead to another place."""
+
+    folder: Folder
+    id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FileBytes:
+    """Bytes of a catalog file that has `size` of them, from `start`, in order; held against nothing: that is the asker's, who
+    knows what a file is named by. Valid until the next step."""
+
+    start: int
+    size: int
+    data: memoryview
+
+
+FileAnswer = FileBytes | Other
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """Bytes [start, stop) of a chunk, whole blocks, at those offsets of `fd`; valid until the next step. `sums_at`: where in the
@@ -113,6 +148,23 @@ class Transfer(Protocol):
         ...
 
     async def aclose(self) -> None: ...
+
+
+class FileTransfer(Protocol):
+    """Asks other members for catalog files."""
+
+    def read_file(self, member: MemberId, name: FileName, deadline_s: float) -> AsyncGenerator[FileAnswer, None]:
+        """All of the file's bytes, or one other answer (its `index` is 0) in place of the rest. Close it, as `read`; raises
+        what that does."""
+        ...
+
+
+class FileSource(Protocol):
+    """Gives catalog files to other members."""
+
+    def open(self, name: FileName) -> int:
+        """A descriptor of a whole file, to be closed by the caller. Blocking. Raises NotFound, StoreFailed."""
+        ...
 
 
 class Source(Protocol):

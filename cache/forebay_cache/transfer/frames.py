@@ -9,6 +9,10 @@ ABSENT       INDEX            BUSY     INDEX, milliseconds u32
 WRONG_EPOCH  INDEX, u64       REFUSED  INDEX, Reason u16, message
 WAIT         nothing: the member is at it; sent while there is nothing else to send
 
+Since version 2 of the greeting, of catalog files:
+ASK_FILE     Folder u16, milliseconds u32, id
+FILE         start u64, size of the whole file u64, then the bytes; in order up to the file's end, or another answer
+
 A reader refuses lengths before it makes room for them.
 """
 
@@ -21,11 +25,16 @@ from forebay_cache.model.ids import BLOCK_SIZE, CHUNK_SIZE, ChunkId, SegmentId
 from forebay_cache.model.ranges import Span
 from forebay_cache.transfer.base import (
     ASK_BYTES_LIMIT,
+    FILE_ID_SIZE,
+    FILE_LIMITS,
     RUN_LIMIT,
     SPANS_LIMIT,
     Absent,
     Ask,
     Busy,
+    FileBytes,
+    FileName,
+    Folder,
     Other,
     Reason,
     Refused,
@@ -43,8 +52,13 @@ _SPAN = struct.Struct("<32sIII")  # segment, chunk number, start, stop
 _BUSY = struct.Struct("<HxxI")
 _EPOCH = struct.Struct("<HxxxxxxQ")
 _REFUSED = struct.Struct("<HH")
+_ASK_FILE = struct.Struct(f"<HxxI{FILE_ID_SIZE}s")
+_FILE = struct.Struct("<QQ")
 
 K_ASK, K_BYTES, K_ABSENT, K_BUSY, K_WRONG_EPOCH, K_REFUSED, K_WAIT = 1, 2, 3, 4, 5, 6, 7
+K_ASK_FILE, K_FILE = 8, 9
+FILES_VERSION = 2
+"""Of the greeting, from which on members know the last two."""
 _STORE_ONLY = 1
 MESSAGE_LIMIT = 512
 ASK_LIMIT = _ASK.size + SPANS_LIMIT * _SPAN.size
@@ -57,10 +71,13 @@ _LIMITS = {
     K_WRONG_EPOCH: _EPOCH.size,
     K_REFUSED: _REFUSED.size + MESSAGE_LIMIT,
     K_WAIT: 0,
+    K_ASK_FILE: _ASK_FILE.size,
+    K_FILE: _FILE.size + RUN_LIMIT,
 }
 WAIT = HEADER.pack(K_WAIT, VERSION, 0)
 _SECOND = 1000
 _REASONS = {int(reason): reason for reason in Reason}
+_FOLDERS = {int(folder): folder for folder in Folder}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +147,40 @@ def take_place(body: Buffer, length: int) -> Place:
     if wrong or length != BYTES.size + place.sums_size + place.stop - place.start:
         raise MemberBadFrame(f"a frame of {length} bytes for [{place.start}, {place.stop})")
     return place
+
+
+def put_ask_file(name: FileName, deadline_s: float) -> bytes:
+    """Raises ValueError for a name that is none."""
+    if len(name.id) != FILE_ID_SIZE:
+        raise ValueError(f"an id of {len(name.id)} bytes; it takes {FILE_ID_SIZE}")
+    return frame(K_ASK_FILE, _ASK_FILE.pack(name.folder, round(deadline_s * _SECOND), name.id))
+
+
+def take_ask_file(body: Buffer) -> tuple[FileName, float]:
+    """What follows the header of an ASK_FILE -> the file, and the seconds there are for it. Raises MemberBadFrame."""
+    if len(body) != _ASK_FILE.size:
+        raise MemberBadFrame(f"an ask for a file of {len(body)} bytes")
+    number, deadline_ms, name = _ASK_FILE.unpack(body)
+    folder = _FOLDERS.get(number)
+    if folder is None:
+        raise MemberBadFrame(f"an ask for a file of folder {number}, which is none")
+    return FileName(folder, name), deadline_ms / _SECOND
+
+
+def put_file(start: int, stop: int, size: int) -> bytes:
+    """All of a FILE frame but its bytes."""
+    return HEADER.pack(K_FILE, VERSION, _FILE.size + stop - start) + _FILE.pack(start, size)
+
+
+def take_file(folder: Folder, body: memoryview) -> FileBytes:
+    """What follows the header of a FILE. Raises MemberBadFrame."""
+    if len(body) <= _FILE.size:
+        raise MemberBadFrame(f"a frame of a file with {len(body)} bytes")
+    start, size = _FILE.unpack_from(body)
+    found = FileBytes(start, size, body[_FILE.size :])
+    if size > FILE_LIMITS[folder] or start + len(found.data) > size:
+        raise MemberBadFrame(f"{len(found.data)} bytes at {start} of a file of {size} in {folder.name.lower()}")
+    return found
 
 
 def put_other(answer: Other) -> bytes:

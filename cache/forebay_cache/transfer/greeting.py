@@ -14,8 +14,8 @@ from enum import IntEnum
 from forebay_cache.model.errors import MemberBadFrame
 from forebay_cache.model.ids import MemberId
 
-NEWEST = OLDEST = 1
-"""Versions of the frames that this program speaks."""
+OLDEST, NEWEST = 1, 2
+"""Versions of the frames that this program speaks. 2 knows catalog files."""
 NONCE_SIZE = PROOF_SIZE = 32
 NAME_LIMIT = 64
 _MAGIC = b"forebayP"

@@ -12,10 +12,14 @@ from forebay_cache.model.ranges import Span
 from forebay_cache.transfer import frames
 from forebay_cache.transfer.base import (
     ASK_BYTES_LIMIT,
+    FILE_LIMITS,
+    RUN_LIMIT,
     SPANS_LIMIT,
     Absent,
     Ask,
     Busy,
+    FileName,
+    Folder,
     Other,
     Reason,
     Refused,
@@ -159,3 +163,58 @@ def test_a_long_message_is_cut() -> None:
 
 def test_a_reason_of_a_newer_version_is_a_failure() -> None:
     assert frames.take_other(frames.K_REFUSED, struct.pack("<HH", 4, 77) + b"new") == Refused(4, Reason.FAILED, "new")
+
+
+names = st.builds(FileName, st.sampled_from(Folder), st.binary(min_size=32, max_size=32))
+
+
+@given(names, st.integers(0, 1_000_000))
+def test_an_ask_for_a_file_comes_back_as_it_was(name: FileName, deadline_ms: int) -> None:
+    data = frames.put_ask_file(name, deadline_ms / 1000)
+    assert frames.take_header(data[:8]) == (frames.K_ASK_FILE, len(data) - 8)
+    assert frames.take_ask_file(data[8:]) == (name, deadline_ms / 1000)
+
+
+@given(st.binary(max_size=80))
+def test_noise_is_no_ask_for_a_file_but_one_of_a_known_folder(body: bytes) -> None:
+    try:
+        name, _ = frames.take_ask_file(body)
+    except MemberBadFrame:
+        return
+    assert len(name.id) == 32
+    assert name.folder in Folder
+
+
+@pytest.mark.parametrize("wrong", [b"", bytes(31), bytes(33), b"../../../../etc/passwd"])
+def test_a_name_that_is_no_id_is_not_asked_for(wrong: bytes) -> None:
+    with pytest.raises(ValueError, match="takes 32"):
+        frames.put_ask_file(FileName(Folder.LEAVES, wrong), 1.0)
+
+
+@given(st.sampled_from(Folder), st.integers(0, 1 << 30), st.binary(min_size=1, max_size=50), st.integers(0, 1 << 30))
+def test_a_frame_of_a_file_comes_back_as_it_was(folder: Folder, start: int, data: bytes, rest: int) -> None:
+    size = min(start + len(data) + rest, FILE_LIMITS[folder])
+    start = min(start, size - len(data))
+    sent = frames.put_file(start, start + len(data), size) + data
+    assert frames.take_header(sent[:8]) == (frames.K_FILE, len(sent) - 8)
+    found = frames.take_file(folder, memoryview(sent)[8:])
+    assert (found.start, found.size, bytes(found.data)) == (start, size, data)
+
+
+@given(st.sampled_from(Folder), st.binary(max_size=64))
+@example(Folder.COMMITS, struct.pack("<QQ", 2**64 - 1, 2**64 - 1) + b"x")
+@example(Folder.COMMITS, struct.pack("<QQ", 0, FILE_LIMITS[Folder.COMMITS] + 1) + b"x")
+@example(Folder.COMMITS, struct.pack("<QQ", 5, 5) + b"x")
+@example(Folder.COMMITS, struct.pack("<QQ", 0, 5))
+def test_noise_is_no_frame_of_a_file(folder: Folder, body: bytes) -> None:
+    try:
+        found = frames.take_file(folder, memoryview(body))
+    except MemberBadFrame:
+        return
+    assert 0 <= found.start < found.start + len(found.data) <= found.size <= FILE_LIMITS[folder]
+
+
+def test_a_frame_of_a_file_fits_the_buffer_of_bytes() -> None:
+    assert 16 + RUN_LIMIT <= frames.BYTES_LIMIT
+    with pytest.raises(MemberBadFrame):
+        frames.take_header(struct.pack("<HHI", frames.K_FILE, frames.VERSION, RUN_LIMIT + 17))

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pytest
-from tests.rigs.peers import KEY, ME, OTHER, BadWire, Chunks
+from tests.rigs.peers import KEY, ME, OTHER, BadWire, Chunks, Given
 
-from forebay_cache.transfer.base import Transfer
 from forebay_cache.transfer.memory import Fault, MemoryNetwork, MemoryTransfer
 from forebay_cache.transfer.tcp.caller import TcpTransfer
 from forebay_cache.transfer.tcp.limits import CallerLimits, ListenerLimits
@@ -25,7 +24,8 @@ class Peers:
     """`OTHER` serves `source`; `transfer` asks it. `fail` makes the next bytes go wrong."""
 
     source: Chunks
-    transfer: Transfer
+    transfer: MemoryTransfer | TcpTransfer
+    files: Given
     network: MemoryNetwork | None = None
     wire: BadWire | None = None
     listener: Listener | None = None
@@ -63,18 +63,19 @@ class Peers:
 @pytest.fixture(params=["memory", "tcp"])
 async def peers(request: pytest.FixtureRequest) -> AsyncIterator[Peers]:
     before = len(os.listdir("/proc/self/fd"))
-    source = Chunks(dict.fromkeys(range(4), 8 << 20))
+    source, files = Chunks(dict.fromkeys(range(4), 8 << 20)), Given()
     if request.param == "memory":
-        network = MemoryNetwork({OTHER: source}, silent_s=SILENT_S)
-        yield Peers(source, MemoryTransfer(ME, network), network=network)
+        network = MemoryNetwork({OTHER: source}, silent_s=SILENT_S, files={OTHER: files})
+        yield Peers(source, MemoryTransfer(ME, network), files, network=network)
         assert network.answering == 0
     else:
         listener = await start_listener(OTHER, [KEY], source, ("127.0.0.1", 0), ListenerLimits(wait_s=SILENT_S / 3))
+        listener.give_files(files)
         wire = BadWire(listener.port)
         port = await wire.start()
         address = {OTHER: ("127.0.0.1", port)}.get
         transfer = TcpTransfer(ME, [KEY], address, time.monotonic, CallerLimits(silent_s=SILENT_S, connections=2))
-        yield Peers(source, transfer, wire=wire, listener=listener)
+        yield Peers(source, transfer, files, wire=wire, listener=listener)
         await transfer.aclose()
         await wire.aclose()
         await listener.aclose()

@@ -14,7 +14,8 @@ from contextlib import aclosing, asynccontextmanager
 from forebay_cache.model.errors import DeadlineExceeded, MemberBadFrame, MemberUnreachable
 from forebay_cache.model.ids import MemberId
 from forebay_cache.transfer import frames, greeting
-from forebay_cache.transfer.base import Answer, Ask, Busy, Came
+from forebay_cache.transfer.base import Absent, Answer, Ask, Busy, Came, FileAnswer, FileName
+from forebay_cache.transfer.files import FileTally
 from forebay_cache.transfer.sums import sums
 from forebay_cache.transfer.tally import Tally
 from forebay_cache.transfer.tcp.limits import CallerLimits
@@ -31,10 +32,12 @@ Address = Callable[[MemberId], tuple[str, int] | None]
 
 
 class Connection:
-    """A greeted stream and the buffer its bytes come into. `used_at`: when its last ask ended."""
+    """A greeted stream and the buffer its bytes come into. `version`: which both sides speak. `used_at`: when its last ask
+    ended."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, version: int) -> None:
         self.stream = stream
+        self.version = version
         self.used_at = 0.0
         self._head = memoryview(bytearray(frames.HEADER.size))
         self._body = memoryview(bytearray(frames.BYTES_LIMIT))  # untouched pages cost nothing
@@ -45,10 +48,7 @@ class Connection:
         await self.stream.send(frames.put_ask(ask))
         while not tally.done:
             left_s()
-            await self.stream.receive(self._head)
-            kind, length = frames.take_header(self._head)
-            body = self._body[:length]
-            await self.stream.receive(body)
+            kind, body = await self._frame()
             if kind == frames.K_BYTES:
                 came = self._came(body)
                 tally.came(came.index, came.start, came.start + len(came.data))
@@ -57,6 +57,33 @@ class Connection:
                 other = frames.take_other(kind, body)
                 tally.ended(other)
                 yield other
+
+    async def read_file(self, name: FileName, left_s: Callable[[], float]) -> AsyncGenerator[FileAnswer, None]:
+        """`left_s`: as of `read`."""
+        if self.version < frames.FILES_VERSION:
+            yield Absent(0)  # it would take the ask for noise
+            return
+        tally = FileTally()
+        await self.stream.send(frames.put_ask_file(name, left_s()))
+        while not tally.done:
+            left_s()
+            kind, body = await self._frame()
+            if kind == frames.K_FILE:
+                piece = frames.take_file(name.folder, body)
+                tally.came(piece)
+                yield piece
+            elif kind != frames.K_WAIT:
+                other = frames.take_other(kind, body)
+                tally.ended(other)
+                yield other
+
+    async def _frame(self) -> tuple[int, memoryview]:
+        """Its kind, and what follows its header; valid until the next one."""
+        await self.stream.receive(self._head)
+        kind, length = frames.take_header(self._head)
+        body = self._body[:length]
+        await self.stream.receive(body)
+        return kind, body
 
     def _came(self, body: memoryview) -> Came:
         place = frames.take_place(body, len(body))
@@ -79,7 +106,7 @@ class _Member:
 
 
 class TcpTransfer:
-    """Implements Transfer. Bound to one event loop. `keys`: the cluster's, the one to prove first."""
+    """Implements Transfer and FileTransfer. Bound to one event loop. `keys`: the cluster's, the one to prove first."""
 
     def __init__(
         self,
@@ -100,14 +127,7 @@ class TcpTransfer:
         self._open: set[Connection] = set()
 
     async def read(self, member: MemberId, ask: Ask) -> AsyncGenerator[Answer, None]:
-        until = self._now() + ask.deadline_s
-
-        def left_s() -> float:
-            left = until - self._now()
-            if left <= 0:
-                raise DeadlineExceeded(f"member {member} did not answer within {ask.deadline_s:.1f} s")
-            return left
-
+        left_s = self._deadline(member, ask.deadline_s)
         pool = self._members.setdefault(member, _Member(self._limits))
         if pool.waiting >= self._limits.waiting:
             for index in range(len(ask.spans)):
@@ -121,11 +141,37 @@ class TcpTransfer:
             async for answer in answers:
                 yield answer
 
+    async def read_file(self, member: MemberId, name: FileName, deadline_s: float) -> AsyncGenerator[FileAnswer, None]:
+        left_s = self._deadline(member, deadline_s)
+        pool = self._members.setdefault(member, _Member(self._limits))
+        if pool.waiting >= self._limits.waiting:
+            yield Busy(0, RETRY_AFTER_S)
+            return
+        async with (
+            self._turn(pool, left_s),
+            self._connection(member, pool, left_s) as connection,
+            aclosing(connection.read_file(name, left_s)) as answers,
+        ):
+            async for answer in answers:
+                yield answer
+
     async def aclose(self) -> None:
         """Closes every connection; who still reads is told that its member is unreachable."""
         for connection in list(self._open):
             self._close(connection)
         self._members.clear()
+
+    def _deadline(self, member: MemberId, deadline_s: float) -> Callable[[], float]:
+        """What gives the seconds that are left from now on; raises DeadlineExceeded."""
+        until = self._now() + deadline_s
+
+        def left_s() -> float:
+            left = until - self._now()
+            if left <= 0:
+                raise DeadlineExceeded(f"member {member} did not answer within {deadline_s:.1f} s")
+            return left
+
+        return left_s
 
     @asynccontextmanager
     async def _turn(self, pool: _Member, left_s: Callable[[], float]) -> AsyncIterator[None]:
@@ -181,14 +227,15 @@ class TcpTransfer:
         sock = await _dial(address, min(self._limits.connect_s, left_s()), peer)
         stream = Stream(sock, peer, min(self._limits.connect_s, left_s()))
         try:
-            await self._greet(stream, member)
+            version = await self._greet(stream, member)
         except BaseException:
             stream.close()
             raise
         stream.patience_s = self._limits.silent_s
-        return Connection(stream)
+        return Connection(stream, version)
 
-    async def _greet(self, stream: Stream, member: MemberId) -> None:
+    async def _greet(self, stream: Stream, member: MemberId) -> int:
+        """-> the version that both speak."""
         hello = bytearray(greeting.HELLO_SIZE)
         await stream.receive(memoryview(hello))
         version = greeting.choose_version(hello)
@@ -200,6 +247,7 @@ class TcpTransfer:
         verdict = greeting.take_welcome(bytes(welcome), key, bytes(hello), call)
         if verdict != greeting.Verdict.WELCOME:
             raise MemberUnreachable(f"{stream.peer} {_REFUSALS[verdict]}")
+        return version
 
 
 async def _dial(address: tuple[str, int], patience_s: float, peer: str) -> socket.socket:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 
-from forebay_cache.model.errors import ConfigError, MemberBadFrame, MemberUnreachable, StoreFailed
+from forebay_cache.model.errors import ConfigError, ForebayError, MemberBadFrame, MemberUnreachable, StoreFailed
 from forebay_cache.model.ids import BLOCK_SIZE, MemberId
 from forebay_cache.transfer import frames, greeting
 from forebay_cache.transfer.answers import answers
@@ -18,12 +18,16 @@ from forebay_cache.transfer.base import (
     Absent,
     Ask,
     Busy,
+    FileName,
+    FileSource,
     Other,
+    Reason,
     Refused,
     Run,
     Source,
     WrongEpoch,
 )
+from forebay_cache.transfer.files import opened, refusal, size_of
 from forebay_cache.transfer.sums import SUM_SIZE, file_sums
 from forebay_cache.transfer.tcp.disk import warm
 from forebay_cache.transfer.tcp.limits import ListenerLimits
@@ -36,7 +40,7 @@ _KINDS: dict[type[Other], str] = {Absent: "absent", Busy: "busy", WrongEpoch: "w
 
 @dataclass(slots=True)
 class ListenerCounts:
-    """Since the start. Answers by kind: bytes, absent, busy, wrong_epoch, refused."""
+    """Since the start. Answers by kind: bytes, file, absent, busy, wrong_epoch, refused."""
 
     connections: int = 0
     asks: int = 0
@@ -47,9 +51,9 @@ class ListenerCounts:
         self.answers[kind,] = self.answers.get((kind,), 0) + 1
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(slots=True, repr=False)
 class Parts:
-    """What all connections share."""
+    """What all connections share. `files`: None, while this member gives none."""
 
     me: MemberId
     keys: Sequence[bytes]
@@ -57,6 +61,7 @@ class Parts:
     limits: ListenerLimits
     pool: ThreadPoolExecutor
     counts: ListenerCounts = field(default_factory=ListenerCounts)
+    files: FileSource | None = None
 
 
 async def start_listener(
@@ -96,6 +101,10 @@ class Listener:
     @property
     def counts(self) -> ListenerCounts:
         return self._parts.counts
+
+    def give_files(self, files: FileSource) -> None:
+        """From now on, catalog files as well."""
+        self._parts.files = files
 
     async def aclose(self) -> None:
         """Stops listening and ends every connection. Idempotent."""
@@ -173,31 +182,65 @@ class _Connection:
             raise MemberBadFrame(f"a greeting ended with {verdict.name}")
         return call.caller
 
-    async def _next(self) -> Ask:
+    async def _next(self) -> Ask | tuple[FileName, float]:
         head = bytearray(frames.HEADER.size)
         await self._stream.receive(memoryview(head))
         kind, length = frames.take_header(head)
-        if kind != frames.K_ASK:
+        if kind not in (frames.K_ASK, frames.K_ASK_FILE):
             raise MemberBadFrame(f"frame of kind {kind} where an ask is due")
         body = bytearray(length)
         self._stream.patience_s = self._parts.limits.stalled_s
         await self._stream.receive(memoryview(body))
-        return frames.take_ask(body)
+        return frames.take_ask(body) if kind == frames.K_ASK else frames.take_ask_file(body)
 
-    async def _attend(self, caller: MemberId, ask: Ask) -> None:
+    async def _attend(self, caller: MemberId, ask: Ask | tuple[FileName, float]) -> None:
         parts = self._parts
         if parts.counts.asks >= parts.limits.asks:
-            for index in range(len(ask.spans)):
+            for index in range(len(ask.spans) if isinstance(ask, Ask) else 1):
                 await self._say(Busy(index, RETRY_AFTER_S))
             return
         parts.counts.asks += 1
         try:
             with self._attention():
-                async with aclosing(answers(parts.source, caller, ask)) as found:
-                    async for one in found:
-                        await self._give(one)
+                if isinstance(ask, Ask):
+                    async with aclosing(answers(parts.source, caller, ask)) as found:
+                        async for one in found:
+                            await self._give(one)
+                else:
+                    await self._give_file(*ask)
         finally:
             parts.counts.asks -= 1
+
+    async def _give_file(self, name: FileName, deadline_s: float) -> None:
+        parts, until = self._parts, asyncio.get_running_loop().time() + deadline_s
+        if parts.files is None:
+            await self._say(Absent(0))
+            return
+        try:
+            async with opened(parts.files, name, parts.pool) as fd:
+                size = size_of(fd, name)
+                for at in range(0, size, RUN_LIMIT):
+                    if asyncio.get_running_loop().time() >= until:
+                        await self._say(Refused(0, Reason.DEADLINE, f"not within {deadline_s:.1f} s"))
+                        return
+                    await self._send_piece(fd, at, size)
+        except MemberUnreachable:
+            raise
+        except ForebayError as exc:
+            if self._within:
+                raise  # nothing can be said in the middle of a frame
+            await self._say(refusal(exc))
+
+    async def _send_piece(self, fd: int, start: int, size: int) -> None:
+        """What comes at once of a file, from `start`."""
+        stop = min(size, start + RUN_LIMIT)
+        await warm(fd, start, stop, self._parts.pool)
+        self._within = True
+        await self._stream.send(frames.put_file(start, stop, size), more=True)
+        await self._stream.send_file(fd, start, stop)
+        self._within = self._quiet = False
+        self._parts.counts.sent_bytes += stop - start
+        self._parts.counts.add("file")
 
     async def _give(self, one: Run | Other) -> None:
         if not isinstance(one, Run):

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.rigs.peers import KEY, ME, OTHER, Chunks, ask, collect
+from tests.rigs.peers import KEY, ME, OTHER, Chunks, Given, ask, collect, file_name
 
 from forebay_cache.model.errors import MemberBadFrame, MemberUnreachable
 from forebay_cache.model.ids import MemberId
 from forebay_cache.transfer import frames, greeting
-from forebay_cache.transfer.base import Busy
+from forebay_cache.transfer.base import Absent, Busy
 from forebay_cache.transfer.sums import sums
 from forebay_cache.transfer.tcp.caller import TcpTransfer
 from forebay_cache.transfer.tcp.limits import CallerLimits
@@ -184,3 +184,40 @@ async def test_closing_wakes_who_reads() -> None:
 def test_a_caller_needs_a_key() -> None:
     with pytest.raises(ValueError, match="key"):
         TcpTransfer(ME, [], lambda _: None, time.monotonic)
+
+
+async def test_a_member_of_an_older_program_is_not_asked_for_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(greeting, "NEWEST", 1)
+    files = Given({file_name(1): b"1"})
+    listener = await start_listener(OTHER, [KEY], Chunks({0: 8192}), ("127.0.0.1", 0))
+    listener.give_files(files)
+    transfer = TcpTransfer(ME, [KEY], lambda _: ("127.0.0.1", listener.port), time.monotonic)
+    for _ in range(2):
+        assert [one async for one in transfer.read_file(OTHER, file_name(1), 5.0)] == [Absent(0)]
+        assert (await collect(transfer, ask((0, 0, 4096)))).data[0]
+    assert not files.asked
+    await transfer.aclose()
+    await listener.aclose()
+
+
+@pytest.mark.parametrize(
+    "rude",
+    [
+        frames.put_file(0, 4, 8) + b"1234" + frames.put_file(0, 4, 8) + b"1234",
+        frames.put_file(0, 4, 8) + b"1234" + frames.put_file(4, 8, 9) + b"1234",
+        frames.put_file(4, 8, 8) + b"1234",
+        frames.put_file(0, 4, 1 << 40) + b"1234",
+        frames.put_other(Absent(1)),
+        frames.put_file(0, 8, 8) + b"1234",
+    ],
+)
+async def test_what_is_not_due_of_a_file_is_an_error_in_time(rude: bytes) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await greet(reader, writer)
+        writer.write(rude)
+        await reader.read()
+
+    async with talking(talk) as transfer:
+        with pytest.raises((MemberBadFrame, MemberUnreachable)):
+            async for _ in transfer.read_file(OTHER, file_name(1), 5.0):
+                pass
