@@ -29,6 +29,7 @@ class Flight:
         self.fill = fill
         self.completed: Sequence[tuple[int, int]] | None = None
         """What was missing and gone when the chunk was completed."""
+        self.landing = asyncio.Lock()
         self._run = run
         self._land = land
         self._tasks: dict[Job, asyncio.Task[None]] = {}  # the newest try of each; kept when done, for its error

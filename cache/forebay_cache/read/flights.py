@@ -82,12 +82,13 @@ class Flights:
 
     async def _landing(self, chunk: ChunkId, length: int, flight: Flight) -> None:
         await flight.settle()
-        if flight.empty and self._flies(chunk, flight):
-            await self._complete(flight, length)
-        # looked at anew after each wait: somebody may have come aboard, who will land it, or another landing has
-        if flight.empty and self._flies(chunk, flight):
-            del self._table[chunk]
-            flight.fill.close()
+        async with flight.landing:  # one at a time: a fill must not be closed while another landing completes it
+            if flight.empty and self._flies(chunk, flight):
+                await self._complete(flight, length)
+            # looked at anew after each wait: somebody may have come aboard, who will land it, or another landing has
+            if flight.empty and self._flies(chunk, flight):
+                del self._table[chunk]
+                flight.fill.close()
 
     def _flies(self, chunk: ChunkId, flight: Flight) -> bool:
         opening = self._table.get(chunk)
