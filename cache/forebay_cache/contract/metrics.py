@@ -85,6 +85,21 @@ READ_COPIED = Metric(
     "bytes",
 )
 
+PEER_ASKS = Metric("forebay_peer_asks_total", "counter", "Asks sent to other members.")
+PEER_RECEIVED = Metric(
+    "forebay_peer_received_bytes_total", "counter", "Bytes received from other members, checked.", "bytes"
+)
+PEER_FAILED = Metric(
+    "forebay_peer_failed_asks_total", "counter", "Asks that ended without an answer: the origin was asked instead."
+)
+PEER_PASSED_BY = Metric(
+    "forebay_peer_passed_by_total", "counter", "Asks not made, because the member had just failed to answer."
+)
+PEER_SENT = Metric("forebay_peer_sent_bytes_total", "counter", "Bytes sent to other members.", "bytes")
+PEER_ANSWERS = Metric("forebay_peer_answers_total", "counter", "Spans answered to other members.", labels=("result",))
+PEER_CONNECTIONS = Metric("forebay_peer_connections", "gauge", "Open connections of other members.")
+MEMBERSHIP_EPOCH = Metric("forebay_membership_epoch", "gauge", "Epoch of the membership this member goes by; 0: none.")
+
 ORIGIN_REQUESTS = Metric("forebay_origin_requests_total", "counter", "Requests sent to an origin.", labels=("origin",))
 ORIGIN_BYTES = Metric(
     "forebay_origin_received_bytes_total", "counter", "Bytes received from an origin.", "bytes", ("origin",)

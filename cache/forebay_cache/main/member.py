@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import gc
-import hmac
 import logging
 import os
 import random
@@ -19,6 +18,7 @@ from forebay_cache.catalog.files import CatalogFiles
 from forebay_cache.contract.config import MemberConfig
 from forebay_cache.main.documents import below, load
 from forebay_cache.main.origins import make_origin
+from forebay_cache.main.peering import peering
 from forebay_cache.member import durable
 from forebay_cache.member.backend import Identity, MemberBackend, Parts
 from forebay_cache.member.cleaning import Cleaning
@@ -29,10 +29,7 @@ from forebay_cache.member.roster import Roster
 from forebay_cache.member.ruling import Ruling
 from forebay_cache.member.scrub import Scrub
 from forebay_cache.member.syncs import Syncs
-from forebay_cache.model.errors import ConfigError
 from forebay_cache.model.ids import CommitId
-from forebay_cache.read.answering import Answering
-from forebay_cache.read.peers import Peers
 from forebay_cache.read.reader import ChunkReader
 from forebay_cache.serve.admin import start_admin
 from forebay_cache.serve.face import Site
@@ -41,8 +38,6 @@ from forebay_cache.serve.server import start_s3
 from forebay_cache.store.disk import DiskStore
 from forebay_cache.store.ledger import Limits
 from forebay_cache.telemetry import Telemetry, configure_logging
-from forebay_cache.transfer.tcp.caller import TcpTransfer
-from forebay_cache.transfer.tcp.listener import start_listener
 
 STORE_THREADS = 8
 log = logging.getLogger("forebay.member")
@@ -70,13 +65,14 @@ async def run(options: argparse.Namespace) -> None:
         scrub = Scrub(store, pool, reader.refill, random.randrange(store.stats().chunks + 1) - 1)  # noqa: S311
         await stack.enter_async_context(running(scrub.run()))
         roster = Roster(config.cluster_uid, os.path.join(os.path.dirname(config.catalog_path), "membership.json"))
-        await peering(config, roster, store, reader, stack)
+        telemetry = Telemetry()
+        await peering(config, roster, (store.member, reader), telemetry, stack)
         ruling = Ruling(store, catalog, pool, lambda: (registry.snapshot, roster.placement))
         await stack.enter_async_context(running(ruling.run()))
         prefetches = prefetching(config, registry, reader, (store, catalog, pool))
         stack.push_async_callback(prefetches.aclose)
         parts = Parts(registry, catalog, store, syncs, reader.counters, scrub.counters, prefetches, roster)
-        await serve(config, boot_id, parts, (reader, pool), stack)
+        await serve(config, boot_id, parts, (reader, pool, telemetry), stack)
         await prefetches.resume()
         gc.collect()
         gc.freeze()  # what is here now stays: else each full collection walks it, 15 ms in which nobody is answered
@@ -85,11 +81,14 @@ async def run(options: argparse.Namespace) -> None:
 
 
 async def serve(
-    config: MemberConfig, boot_id: str, parts: Parts, reading: tuple[ChunkReader, Executor], stack: AsyncExitStack
+    config: MemberConfig,
+    boot_id: str,
+    parts: Parts,
+    reading: tuple[ChunkReader, Executor, Telemetry],
+    stack: AsyncExitStack,
 ) -> None:
     """Starts the faces over what the last state said; the newest comes by push."""
-    reader, pool = reading
-    telemetry = Telemetry()
+    reader, pool, telemetry = reading
     show(telemetry, parts)
     own = os.path.join(os.path.dirname(config.catalog_path), "state.json")
     state = durable.load(config.state_path, own)
@@ -129,32 +128,6 @@ def prefetching(
         lambda chunk: reader.peers is None or reader.peers.owns(chunk),
     )
     return Prefetches(os.path.join(os.path.dirname(config.catalog_path), "prefetch"), house, registry.commit_of)
-
-
-async def peering(
-    config: MemberConfig, roster: Roster, store: DiskStore, reader: ChunkReader, stack: AsyncExitStack
-) -> None:
-    """Lets this member ask the others of its roster, and answer them."""
-    if config.peer_port is None or config.admin_tls is None:
-        return
-    keys = [peer_key(config.admin_tls)]
-    transfer = TcpTransfer(store.member, keys, roster.peer_address, time.monotonic)
-    stack.push_async_callback(transfer.aclose)
-    reader.peers = Peers(store.member, lambda: roster.placement, transfer, time.monotonic)
-    source = Answering(reader, reader.peers)
-    listener = await start_listener(store.member, keys, source, (config.host, config.peer_port))
-    stack.push_async_callback(listener.aclose)
-
-
-def peer_key(tls_dir: str) -> bytes:
-    """The key that members prove to each other to have: derived from the one private key that all of a cluster's members
-    share, so that there is no second secret to hand out and to rotate. Raises ConfigError."""
-    path = os.path.join(tls_dir, "tls.key")
-    try:
-        with open(path, "rb") as file:
-            return hmac.digest(file.read(), b"forebay peers", "sha256")
-    except OSError as exc:
-        raise ConfigError(f"admin_tls: {path} cannot be read: {exc.strerror or exc}") from exc
 
 
 @asynccontextmanager

@@ -8,9 +8,9 @@ from forebay_cache.contract.config import CacheRules
 from forebay_cache.member.backend import Parts
 from forebay_cache.member.registry import Served
 from forebay_cache.read.counters import OriginCounters
+from forebay_cache.read.peers import PeerCounters
 from forebay_cache.store.base import StoreStats
 from forebay_cache.telemetry import Labels, Telemetry
-
 from forebay_cache.transfer.tcp.listener import ListenerCounts
 
 READ = {
@@ -46,8 +46,23 @@ def show(telemetry: Telemetry, parts: Parts) -> None:
     telemetry.show(metrics.STORE_CHUNKS, lambda: _chunks(parts.store.stats()))
     telemetry.show(metrics.STORE_SCRUBBED, lambda: {(): parts.scrub.bytes})
     telemetry.show(metrics.STORE_SCRUBS, lambda: {(): parts.scrub.passes})
+    telemetry.show(metrics.MEMBERSHIP_EPOCH, lambda: {(): parts.roster.epoch})
     telemetry.show(metrics.DATASET_FILES, lambda: _heads(parts, lambda files, _: files))
     telemetry.show(metrics.DATASET_BYTES, lambda: _heads(parts, lambda _, size: size))
+    telemetry.show(metrics.DATASET_CHARGED, lambda: _charged(parts))
+    telemetry.show(metrics.DATASET_GUARANTEED, lambda: _asked(parts, lambda rules: rules.guaranteed_bytes))
+    telemetry.show(metrics.DATASET_MAX, lambda: _asked(parts, lambda rules: rules.max_bytes))
+
+
+def show_peers(telemetry: Telemetry, asked: PeerCounters, answered: ListenerCounts) -> None:
+    """Of a member that has others."""
+    telemetry.show(metrics.PEER_ASKS, lambda: {(): asked.asks})
+    telemetry.show(metrics.PEER_RECEIVED, lambda: {(): asked.bytes})
+    telemetry.show(metrics.PEER_FAILED, lambda: {(): asked.failed})
+    telemetry.show(metrics.PEER_PASSED_BY, lambda: {(): asked.passed_by})
+    telemetry.show(metrics.PEER_SENT, lambda: {(): answered.sent_bytes})
+    telemetry.show(metrics.PEER_ANSWERS, lambda: answered.answers)
+    telemetry.show(metrics.PEER_CONNECTIONS, lambda: {(): answered.connections})
 
 
 def _counter(parts: Parts, name: str) -> dict[Labels, float]:
@@ -70,14 +85,6 @@ def _chunks(stats: StoreStats) -> dict[Labels, float]:
     return {("complete",): stats.chunks, ("partial",): stats.partial}
 
 
-def _heads(parts: Parts, of: Callable[[int, int], int]) -> dict[Labels, float]:
-    return {
-        (_name(one),): of(one.head.file_count, one.head.total_bytes)
-        for one in parts.registry.snapshot.by_uid.values()
-        if one.head
-    }
-
-
 def _charged(parts: Parts) -> dict[Labels, float]:
     usage, by_uid = parts.store.charged(), parts.registry.snapshot.by_uid
     return {(_name(by_uid[uid]),): one.bytes for uid, one in usage.items() if uid in by_uid}
@@ -90,3 +97,11 @@ def _asked(parts: Parts, of: Callable[[CacheRules], int]) -> dict[Labels, float]
 
 def _name(one: Served) -> str:
     return f"{one.state.namespace}/{one.state.name}"
+
+
+def _heads(parts: Parts, of: Callable[[int, int], int]) -> dict[Labels, float]:
+    return {
+        (_name(one),): of(one.head.file_count, one.head.total_bytes)
+        for one in parts.registry.snapshot.by_uid.values()
+        if one.head
+    }
