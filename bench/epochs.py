@@ -1,17 +1,23 @@
-"""Hit ratios of the eviction policies: shuffled epochs over twice the cache, and Zipf traffic. A simulation: no bytes, no I/O.
+"""Hit ratios of the eviction policies: shuffled epochs over twice the cache, and Zipf traffic; simulated, and by a member.
 
 epochs.whole   one job, one read a chunk                         goal: within a point of cache/dataset
 epochs.packed  80 small files a chunk, in random order           likewise
 epochs.jobs    three jobs, each at its own phase                 likewise
+member.epoch   epochs.whole by a member's read path and store on disk   goal: within a point of the simulation
+member.lru     the same reads by lru                              likewise; "points off" is absolute
 zipf.A.B%      alpha A over 20,000 chunks, a cache of B% of them  goal: within a point of libcachesim's S3-FIFO
 
 The rival of `epoch` is what a cache that never replaces must hit: cache/dataset. lru stands beside it, and what it tends to
 by formula where each chunk is read once an epoch: c + (1 - c) ln(1 - c). The cold epoch does not count. The rival of
 `s3fifo` is libcachesim's, which is given the same reads; its lru stands beside. Each round has its own seed.
 
-  --only epochs|zipf     --rounds N (default 9)
+A member's chunks are 128 KiB here, and its ghost queue is made for chunks of 8 MiB: hence no member.s3fifo. All but member.*
+are simulations: no bytes, no I/O.
+
+  --only epochs|member|zipf     --rounds N (default 9)
 """
 
+import asyncio
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -22,9 +28,11 @@ import libcachesim
 from tests.rigs.policies import Simulation
 
 from bench.harness import Measure, Sample, Side, rounds, run
+from bench.rig.keeper import hits
 
 SEED = 20260101
 CHUNKS, EPOCHS = 1000, 6
+MEMBER_CHUNKS = 300
 FILES = 80
 PACKED_CHUNKS = 200
 JOBS = 3
@@ -42,6 +50,7 @@ def main(arguments: list[str]) -> int:
         epoch_measure("epochs.whole", CHUNKS, 1.0, one_job),
         epoch_measure("epochs.packed", PACKED_CHUNKS, 1 / FILES, one_packed_job),
         epoch_measure("epochs.jobs", CHUNKS, 1.0, several_jobs),
+        *(member_measure(policy) for policy in ("epoch", "lru")),
         *(zipf_measure(alpha, size) for alpha in ALPHAS for size in SIZES),
     ]
     return run("epochs", [one for one in measures if only in one.name], rounds(arguments), warmups=0)
@@ -75,9 +84,9 @@ def counted(cache: Simulation, reads: Iterator[Read], share: float) -> float:
     return hits / total
 
 
-def one_job(rng: random.Random) -> Iterator[Read]:
+def one_job(rng: random.Random, chunks: int = CHUNKS) -> Iterator[Read]:
     for epoch in range(EPOCHS):
-        yield from ((chunk, epoch > 0) for chunk in rng.sample(range(CHUNKS), CHUNKS))
+        yield from ((chunk, epoch > 0) for chunk in rng.sample(range(chunks), chunks))
 
 
 def one_packed_job(rng: random.Random) -> Iterator[Read]:
@@ -94,6 +103,26 @@ def several_jobs(rng: random.Random) -> Iterator[Read]:
         if not todo:
             todo += rng.sample(range(CHUNKS), CHUNKS)
         yield todo.pop(), step >= 2 * JOBS * CHUNKS
+
+
+def member_measure(policy: str) -> Measure:
+    """The same reads, by real parts and by the simulation. Less than a point of any ratio above 0.15."""
+    mine, theirs = iter(range(SEED, SEED + 1000)), iter(range(SEED, SEED + 1000))
+    fits = MEMBER_CHUNKS // 2
+
+    def simulation(seed: int) -> float:
+        return counted(Simulation(fits, policy), one_job(random.Random(seed), MEMBER_CHUNKS), 1.0)
+
+    def member() -> Sample:
+        seed = next(mine)
+        ratio = asyncio.run(hits(policy, MEMBER_CHUNKS, fits, one_job(random.Random(seed), MEMBER_CHUNKS)))
+        return Sample(ratio, {"points off": 100 * abs(ratio - simulation(seed))})
+
+    def simulated_beside() -> Sample:
+        return Sample(simulation(next(theirs)))
+
+    goal = 1 - POINT / (0.5 if policy == "epoch" else 0.15)
+    return Measure(f"member.{policy}", "hit ratio", member, simulated_beside, goal, rival_name="simulation")
 
 
 def zipf_measure(alpha: float, size: float) -> Measure:

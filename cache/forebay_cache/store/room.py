@@ -6,7 +6,6 @@ Every method is called with `Shelf.changing` held, not `Shelf.lock`. Eviction is
 import logging
 import os
 from contextlib import suppress
-from itertools import islice
 
 from forebay_cache.model.errors import StoreFull
 from forebay_cache.model.ids import BLOCK_SIZE, ChunkId
@@ -110,17 +109,19 @@ class Room:
 
     def _free(self, goal: int, asker: int | None, keep: int) -> None:
         freed = 0
-        while freed < goal and (rows := self._victims(asker, keep)):
-            for row in rows:
-                if freed < goal:
-                    freed += self.evict(row)
+        while freed < goal and (rows := self._victims(goal - freed, asker, keep)):
+            freed += sum(self.evict(row) for row in rows)
 
-    def _victims(self, asker: int | None, keep: int) -> list[int]:
-        """The next to go; not what is leased, because that would free nothing now."""
+    def _victims(self, goal: int, asker: int | None, keep: int) -> list[int]:
+        """The next to go, no more than have `goal` blocks; not what is leased, because that would free nothing now."""
         ledger, leased = self._ledger, self._shelf.handles.is_leased
         with self._shelf.lock:
             rows = ledger.victims(lambda row: row == keep or leased(ledger.chunk(row)), asker)
-            return list(islice(rows, _VICTIMS))
+            chosen: list[int] = []
+            while goal > 0 and len(chosen) < _VICTIMS and (row := next(rows, -1)) >= 0:
+                chosen.append(row)
+                goal -= ledger.blocks(row)
+            return chosen
 
     def _shortage(self, blocks: int) -> int:
         """Blocks that are lacking: of our capacity, or of the file system, which may be smaller or used by others."""
