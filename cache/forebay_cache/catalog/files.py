@@ -166,6 +166,7 @@ class CatalogFiles:
                 self._mapped.pop(segment, None)
             elif folder == "ancestors":
                 self._ancestries.pop(segment, None)
+                self._unmerged.pop(segment, None)
             elif folder == "headers" and (records := self._headers.pop(segment, None)):
                 records.close()
 

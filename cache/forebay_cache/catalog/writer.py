@@ -49,12 +49,16 @@ class CatalogWriter:
     def put(self, data: bytes, *names: str) -> None:
         """Stages one file under a name that tells its content: one that is there already is left alone."""
         path = os.path.join(self._root, *names)
-        if path in self._staged:
-            return
-        if os.path.exists(path):
+        if path not in self._staged and not self.keeps(*names):
+            self.replace(data, *names)
+
+    def keeps(self, *names: str) -> bool:
+        """Whether a file has this name already; the next file that is settled makes it durable as well."""
+        path = os.path.join(self._root, *names)
+        found = os.path.exists(path)
+        if found:
             self._folders.add(os.path.dirname(path))  # whoever gave it its name may have died before it was durable
-            return
-        self.replace(data, *names)
+        return found
 
     def replace(self, data: bytes, *names: str) -> None:
         """Stages one file, whatever is there."""
