@@ -9,8 +9,8 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 
-from forebay_cache.model.errors import PartGone
-from forebay_cache.read.jobs import Job
+from forebay_cache.model.errors import DeadlineExceeded, PartGone
+from forebay_cache.read.jobs import Job, chunk_of
 from forebay_cache.store.base import Fill
 
 Run = Callable[[Job, Fill, Callable[[], None]], Coroutine[None, None, None]]
@@ -35,7 +35,7 @@ class Flight:
         self._tasks: dict[Job, asyncio.Task[None]] = {}  # the newest try of each; kept when done, for its error
         self._running: set[asyncio.Task[None]] = set()  # all that may still write to the fill
         self._wanted: Counter[Job] = Counter()  # waiters of each
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: set[asyncio.Future[bool]] = set()
         self._members = 0
 
     def __repr__(self) -> str:
@@ -82,19 +82,25 @@ class Flight:
         for task in self._running:
             task.cancel()
 
-    async def ready(self, wanted: Sequence[Job], start: int, stop: int) -> AsyncGenerator[tuple[int, int], None]:
+    async def ready(
+        self, wanted: Sequence[Job], start: int, stop: int, patience_s: float
+    ) -> AsyncGenerator[tuple[int, int], None]:
         """Runs [a, b) of [start, stop), in order and gapless, as soon as they can be read. Raises a job's error when it
-        is that job's bytes which are due."""
-        at = start
+        is that job's bytes which are due; DeadlineExceeded when one does not follow the one before within `patience_s`."""
+        loop = asyncio.get_running_loop()
+        at, until = start, loop.time() + patience_s
         while at < stop:
             missing = self.fill.missing(at, stop)
             edge = min(stop, max(at, missing[0][0])) if missing else stop
             if edge > at:
                 yield at, edge
-                at = edge
+                at, until = edge, loop.time() + patience_s
                 continue
             self._raise_if_failed(wanted, at)
-            await self._progress()
+            if not await self._progress(until):
+                raise DeadlineExceeded(
+                    f"chunk {chunk_of(wanted[0])}: no byte of [{at}, {stop}) came within {patience_s:g} s"
+                )
 
     def gone(self) -> Sequence[tuple[int, int]]:
         """Runs of bytes whose parts the origin no longer has, by the newest try."""
@@ -134,16 +140,26 @@ class Flight:
             if job.start <= at < job.stop and task and task.done():
                 task.result()  # done, and its bytes are missing: it failed; the next to want it tries again
 
-    async def _progress(self) -> None:
-        future = asyncio.get_running_loop().create_future()
+    async def _progress(self, until: float) -> bool:
+        """Whether something came before `until`, in the loop's time. A timer of its own: asyncio.timeout costs five times as
+        much, for each object that is fetched."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[bool] = loop.create_future()
         self._waiting.add(future)
+        timer = loop.call_at(until, _late, future)
         try:
-            await future
+            return await future
         finally:
+            timer.cancel()
             self._waiting.discard(future)
 
     def _wake(self) -> None:
         for future in self._waiting:
             if not future.done():
-                future.set_result(None)
+                future.set_result(True)
         self._waiting.clear()
+
+
+def _late(future: asyncio.Future[bool]) -> None:
+    if not future.done():
+        future.set_result(False)

@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from contextlib import aclosing, closing, suppress
 
 from forebay_cache.catalog.base import Catalog, Entry, Parts
-from forebay_cache.model.errors import ChunkCorrupt, DeadlineExceeded, ForebayError, OriginError, PartGone, StoreError
+from forebay_cache.model.errors import ChunkCorrupt, ForebayError, OriginError, PartGone, StoreError
 from forebay_cache.model.ids import BLOCK_SIZE, CHUNK_SIZE, ChunkId, Extent, chunk_length
 from forebay_cache.model.ranges import Span, spans
 from forebay_cache.origin.base import Match, Origin
@@ -202,7 +202,8 @@ class ChunkReader:
             flight.want(wanted)
             try:
                 with closing(flight.fill.lease()) as lease:
-                    async with aclosing(_timed(flight.ready(wanted, span.start, span.stop), span)) as runs:
+                    ready = flight.ready(wanted, span.start, span.stop, PROGRESS_TIMEOUT_S)
+                    async with aclosing(ready) as runs:
                         async for start, stop in runs:
                             yield Piece(lease.fd, start, stop - start, lease.sums_at)
             except BaseException:
@@ -317,19 +318,3 @@ async def _load_each(rest: Iterator[Job], flight: Flight, lost: list[Lost]) -> N
             await flight.bring(job)
         except ForebayError as exc:
             lost.append(Lost(job.start, job.stop, exc))
-
-
-async def _timed(runs: AsyncGenerator[tuple[int, int], None], span: Span) -> AsyncGenerator[tuple[int, int], None]:
-    """`runs`, each within PROGRESS_TIMEOUT_S of the one before."""
-    async with aclosing(runs):
-        while True:
-            try:
-                async with asyncio.timeout(PROGRESS_TIMEOUT_S):
-                    run = await anext(runs, None)
-            except TimeoutError as exc:
-                raise DeadlineExceeded(
-                    f"chunk {span.chunk}: no byte of [{span.start}, {span.stop}) came within {PROGRESS_TIMEOUT_S:.0f} s"
-                ) from exc
-            if run is None:
-                return
-            yield run

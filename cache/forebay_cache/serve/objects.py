@@ -47,22 +47,31 @@ _UNSERVED = frozenset(
 
 class HotObject:
     """An object that was answered before. `pin` holds its chunk, if the object lies in one; `warm` is the tick at which
-    its bytes were last seen in the page cache."""
+    its bytes were last seen in the page cache. `whole` and `head`, the answers to a GET and a HEAD of all of it, are made
+    when one is asked for first: who reads ranges needs neither."""
 
     __slots__ = ("entry", "head", "headers", "pin", "served", "single", "warm", "whole")
+    whole: Answer
+    head: Answer
 
     def __init__(self, served: Served, entry: Entry, headers: Mapping[str, str]) -> None:
         self.served = served
         self.entry = entry
         self.headers = fixed_headers(entry, headers)
-        length = ("Content-Length", str(entry.size))
-        head = head_bytes(200, [*self.headers.items(), length])
-        self.head = Answer("HeadObject", 200, head)
-        self.whole = Answer("GetObject", 200, head, extent=entry.extent if entry.size else None)
         start = entry.extent.offset % CHUNK_SIZE
         self.single = start + entry.size <= CHUNK_SIZE
         self.pin: Pin | None = None
         self.warm = -1
+
+    def __getattr__(self, name: str) -> Answer:
+        """Called for what a slot does not hold yet, and never again: a hit reads the slot."""
+        if name not in ("whole", "head"):
+            raise AttributeError(name)
+        entry = self.entry
+        head = head_bytes(200, [*self.headers.items(), ("Content-Length", str(entry.size))])
+        self.head = Answer("HeadObject", 200, head)
+        self.whole = Answer("GetObject", 200, head, extent=entry.extent if entry.size else None)
+        return self.whole if name == "whole" else self.head
 
 
 class Objects:
