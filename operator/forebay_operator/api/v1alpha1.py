@@ -118,7 +118,7 @@ class CacheClusterSpec(Part):
     low_watermark_percent: Annotated[int, Field(ge=10, le=98)] = 80
     """Share of the capacity at which eviction stops."""
     eviction: Literal["LRU"] = "LRU"
-    """Which chunks go first: LRU, the least recently used."""
+    """Which chunks go first of those that no Dataset lists any more: LRU, the least recently used."""
     s3: ClusterS3 = ClusterS3()
     """The members' S3 face."""
     resources: Resources = Resources()

@@ -193,6 +193,28 @@ async def test_every_byte_comes_right_and_a_second_read_asks_nobody(house: House
     assert asked == 3 + 5 + 6
 
 
+async def test_what_the_policy_does_not_let_in_is_read_past_the_store(house: House) -> None:
+    """Exactly the blocks that were asked for, and nothing else: no rest of its chunk, nothing read ahead."""
+    asked: list[tuple[ChunkId, int, int]] = []
+
+    def admits(chunk: ChunkId, size: int, length: int) -> bool:
+        asked.append((chunk, size, length))
+        return False
+
+    house.store.admits = admits  # type: ignore[method-assign]
+    extent = Extent(BIG, CHUNK_SIZE - 10_000, 20_000)
+    assert await house.read(extent) == house.expected(extent)
+    assert await house.read(Extent(SMALL, 0, 100_000)) == house.expected(Extent(SMALL, 0, 100_000))
+    await house.reader.aclose()
+    assert house.store.stats().chunks == house.store.stats().partial == 0
+    assert [one for one in asked if one[1]] == [
+        (ChunkId(BIG, 0), 10_000, CHUNK_SIZE),
+        (ChunkId(BIG, 1), 10_000, CHUNK_SIZE),
+        (ChunkId(SMALL, 0), 100_000, TABLES[SMALL].size),
+    ]
+    assert sum(stop - start for _, start, stop in house.origin.reads) <= 3 * 12_288 + 100_000
+
+
 async def test_many_readers_are_one_fill(house: House) -> None:
     extent = Extent(BIG, 1000, 2_000_000)
     answers = await asyncio.gather(*(house.read(extent) for _ in range(20)))
