@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 from tests.rigs.bucket import Bucket, bucket
-from tests.rigs.house import CLUSTER, LARGE, OPERATOR_TLS, Member, content, dataset_of, member, same
+from tests.rigs.house import CLUSTER, LARGE, OPERATOR_TLS, Member, content, dataset_of, member, same, wait_until
 from tests.rigs.rgw import free_port
 
 from forebay_cache.contract.membership import Addresses, MemberEntry
@@ -30,7 +30,7 @@ def store() -> Iterator[Bucket]:
 
 @pytest.fixture
 def three(store: Bucket) -> Iterator[Sequence[Member]]:
-    """The first has synced; the others have its catalog."""
+    """The first has synced; the others have asked it for the commit."""
     with contextlib.ExitStack() as stack:
         roots = [stack.enter_context(tempfile.TemporaryDirectory(prefix="fb", dir="/var/tmp")) for _ in range(3)]
         made = [stack.enter_context(member(pathlib.Path(root), peer_port=free_port())) for root in roots]
@@ -42,14 +42,19 @@ def three(store: Bucket) -> Iterator[Sequence[Member]]:
         report = made[0].sync(dataset)
         assert report.commit
         for other in made[1:]:
-            shutil.copytree(made[0].catalog, other.catalog)
             other.start()
             other.serve(dataset.model_copy(update={"head": report.commit.id}))
         introduce(made)
+        for other in made[1:]:
+            wait_until(lambda one=other: heads(one) == [report.commit.id], "the commit is gathered")
         yield made
         for one in made:
             assert one.process
             assert one.process.poll() is not None or one.stop() == 0
+
+
+def heads(one: Member) -> list[str | None]:
+    return [dataset["head"] for dataset in one.report()["datasets"]]
 
 
 def share_certificates(first: Member, other: Member) -> None:

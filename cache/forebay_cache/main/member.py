@@ -9,16 +9,16 @@ import random
 import resource
 import sys
 import time
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 
 from forebay_cache.catalog.files import CatalogFiles
 from forebay_cache.contract.config import MemberConfig
 from forebay_cache.main.documents import below, load
 from forebay_cache.main.origins import make_origin
-from forebay_cache.main.peering import peering
+from forebay_cache.main.peering import Room, peering, running
 from forebay_cache.member import durable
 from forebay_cache.member.backend import Identity, MemberBackend, Parts
 from forebay_cache.member.cleaning import Cleaning
@@ -66,7 +66,7 @@ async def run(options: argparse.Namespace) -> None:
         await stack.enter_async_context(running(scrub.run()))
         roster = Roster(config.cluster_uid, os.path.join(os.path.dirname(config.catalog_path), "membership.json"))
         telemetry = Telemetry()
-        await peering(config, roster, (store.member, reader), telemetry, stack)
+        await peering(config, Room(store.member, reader, catalog, registry, roster), telemetry, stack)
         ruling = Ruling(store, catalog, pool, lambda: (registry.snapshot, roster.placement))
         await stack.enter_async_context(running(ruling.run()))
         prefetches = prefetching(config, registry, reader, (store, catalog, pool))
@@ -128,17 +128,6 @@ def prefetching(
         lambda chunk: reader.peers is None or reader.peers.owns(chunk),
     )
     return Prefetches(os.path.join(os.path.dirname(config.catalog_path), "prefetch"), house, registry.commit_of)
-
-
-@asynccontextmanager
-async def running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Work that goes on meanwhile, and is cancelled and awaited at the end."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 def configure(config: MemberConfig, options: argparse.Namespace) -> MemberConfig:

@@ -1,12 +1,19 @@
 """Members among themselves, wired: the port they listen on, and the way they ask each other."""
 
+import asyncio
 import hmac
 import os
 import time
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
+from forebay_cache.catalog.files import CatalogFiles
+from forebay_cache.catalog.giving import CatalogGiving
 from forebay_cache.contract.config import MemberConfig
+from forebay_cache.member.gather import Gatherer, Others
 from forebay_cache.member.metrics import show_peers
+from forebay_cache.member.registry import Registry
 from forebay_cache.member.roster import Roster
 from forebay_cache.model.errors import ConfigError
 from forebay_cache.model.ids import MemberId
@@ -18,24 +25,43 @@ from forebay_cache.transfer.tcp.caller import TcpTransfer
 from forebay_cache.transfer.tcp.listener import start_listener
 
 
-async def peering(
-    config: MemberConfig,
-    roster: Roster,
-    reading: tuple[MemberId, ChunkReader],
-    telemetry: Telemetry,
-    stack: AsyncExitStack,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What members share of one: its reads, its catalog, and what it knows of the others."""
+
+    me: MemberId
+    reader: ChunkReader
+    catalog: CatalogFiles
+    registry: Registry
+    roster: Roster
+
+
+async def peering(config: MemberConfig, room: Room, telemetry: Telemetry, stack: AsyncExitStack) -> None:
     """Lets a member ask the others of its roster, and answer them, until `stack` ends. Raises ConfigError."""
     if config.peer_port is None or config.admin_tls is None:
         return
-    me, reader = reading
+    me, roster, reader = room.me, room.roster, room.reader
     keys = [peer_key(config.admin_tls)]
     transfer = TcpTransfer(me, keys, roster.peer_address, time.monotonic)
     stack.push_async_callback(transfer.aclose)
     reader.peers = Peers(me, lambda: roster.placement, transfer, time.monotonic)
     listener = await start_listener(me, keys, Answering(reader, reader.peers), (config.host, config.peer_port))
     stack.push_async_callback(listener.aclose)
+    listener.give_files(CatalogGiving(room.catalog))
+    gatherer = Gatherer(room.catalog, room.registry, Others(me, roster, transfer), time.monotonic)
+    await stack.enter_async_context(running(gatherer.run()))
     show_peers(telemetry, reader.peers.counters, listener.counts)
+
+
+@asynccontextmanager
+async def running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Work that goes on meanwhile, and is cancelled and awaited at the end."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 def peer_key(tls_dir: str) -> bytes:
