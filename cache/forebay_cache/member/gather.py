@@ -257,11 +257,12 @@ async def _all(names: Sequence[FileName], bring: Callable[[FileName], Awaitable[
         for name in rest:
             await bring(name)
 
-    lanes = [asyncio.ensure_future(lane()) for _ in range(min(LANES, len(names)))]
+    lanes = [asyncio.create_task(lane()) for _ in range(min(LANES, len(names)))]
     try:
         await asyncio.gather(*lanes)
     finally:
         for one in lanes:
-            one.cancel()
+            if not one.cancelling():  # a second time would break off what the first makes it do
+                one.cancel()
         if lanes:
             await asyncio.wait(lanes)

@@ -17,14 +17,17 @@ async def opened(source: FileSource, name: FileName, pool: Executor | None) -> A
     try:
         fd = await asyncio.shield(future)
     except asyncio.CancelledError:
-        await asyncio.wait([future])  # a thread cannot be stopped, and what it opened is to be closed
-        if not future.cancelled() and not future.exception():
-            os.close(future.result())
+        future.add_done_callback(_unused)  # a thread cannot be stopped
         raise
     try:
         yield fd
     finally:
         os.close(fd)
+
+
+def _unused(future: "asyncio.Future[int]") -> None:
+    if not future.cancelled() and not future.exception():
+        os.close(future.result())
 
 
 def size_of(fd: int, name: FileName) -> int:
