@@ -106,9 +106,9 @@ class Resources(Part):
 class CacheClusterSpec(Part):
     """A set of cache members that share their disks."""
 
-    replicas: Annotated[int, Field(ge=0, le=1)] = 1
-    """Number of members. One is the most until placement spreads chunks over members; 0 stops the cache and keeps
-    persistent chunks."""
+    replicas: Annotated[int, Field(ge=0, le=64)] = 1
+    """Number of members. Each chunk is kept by one of them, so their disks add up. With fewer than before, what those that
+    go had is fetched again; 0 stops the cache and keeps persistent chunks."""
     image: Image | None = None
     """The members' image; left out: the one this operator was released with."""
     storage: Storage
