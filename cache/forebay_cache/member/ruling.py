@@ -109,6 +109,7 @@ class Ruling:
             if left:
                 log.warning("too many Datasets for this store to tell apart", extra={"left_out": len(left)})
             await self._each(self._store.recharge)
+            log.info("cache rules applied", extra={"datasets": len(rules), "state_version": snapshot.version})
         self._heard, self._rules, self._listed = heard, rules, listed
         return changed
 

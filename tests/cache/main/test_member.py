@@ -32,7 +32,7 @@ from tests.rigs.house import (
 )
 from tests.rigs.scripted import Reply
 
-from forebay_cache.contract.config import DatasetState
+from forebay_cache.contract.config import CacheRules, DatasetState
 from forebay_cache.store.disk import DiskStore
 from forebay_cache.store.ledger import Limits
 from forebay_operator.desired import workload
@@ -105,6 +105,32 @@ def test_a_state_that_cannot_be_read_is_told_once_and_the_other_copy_is_served(o
     told = [record for record in one.told(before) if record["level"] == "warning"]
     assert [(record["event"], record["file"]) for record in told] == [("state not read", str(mounted))]
     assert_no_secret(one.log.read_text())
+
+
+def test_what_a_dataset_may_have_changes_while_it_serves(one: Member, store: Bucket) -> None:
+    """No restart: a limit that is too small lets nothing more in, and without it the next read stays."""
+    one.start()
+    synced(one, store)
+    (dataset,) = one.state.datasets
+
+    def serve(**cache: int) -> None:
+        before = one.mark()
+        one.serve(dataset.model_copy(update={"cache": CacheRules.model_validate(cache)}))
+        wait_until(lambda: one.state.version in [r.get("state_version") for r in one.told(before)], "the rules hold")
+
+    def chunks_after(name: str) -> int:
+        assert same(one.get(f"/open/{name}").body, name)
+        (report,) = one.report()["datasets"]
+        assert (report["charged_bytes"] > 0) == bool(report["cached_chunks"])
+        return int(report["cached_chunks"])
+
+    serve(priority=150)
+    assert chunks_after(NAMES[0]) == 2
+    serve(max_bytes=1, priority=200)
+    assert chunks_after(NAMES[1]) == chunks_after(NAMES[0]) == 2
+    assert b"forebay_dataset_max_bytes{" in one.ask("GET", "/metrics")[1]
+    serve()
+    assert chunks_after(NAMES[1]) == 4
 
 
 BROKEN = {

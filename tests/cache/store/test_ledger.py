@@ -5,8 +5,10 @@ from tests.rigs.chunks import chunk
 
 from forebay_cache.model.errors import ConfigError
 from forebay_cache.model.ids import ChunkId, SegmentId
+from forebay_cache.store.base import Payer
 from forebay_cache.store.layout import FILE_SIZE
 from forebay_cache.store.ledger import COMPLETE, FILLING, Ledger, Limits
+from forebay_cache.store.policies.rules import Rules
 
 MIB = 1 << 20
 
@@ -82,6 +84,24 @@ def test_a_removed_chunk_counts_until_it_is_free() -> None:
     assert (ledger.used, len(ledger), ledger.completes, ledger.find(chunk(0))) == (100, 0, 0, -1)
     ledger.free(blocks)
     assert ledger.used == 0
+
+
+def test_the_partial_chunk_read_longest_ago_gives_its_slot() -> None:
+    clock = [0.0]
+    ledger = Ledger(Limits(1 << 30), lambda: clock[0])
+    ledger.charging.govern({"p": Rules(pin=True)}, lambda segment: Payer("p", segment == chunk(0, segment=2).segment))
+    for slot, state in enumerate([0, 0, FILLING, COMPLETE, 0]):
+        ledger.add(chunk(slot), state, slot, 1)
+    ledger.add(chunk(0, segment=2), 0, 5, 1)  # pinned
+    clock[0] = 9
+    ledger.touch(chunk(0), 4096)
+    assert ledger.oldest_partial(lambda row: False) == 1
+    assert ledger.oldest_partial(lambda row: row == 1) == 4
+    assert ledger.oldest_partial(lambda row: row in (1, 4)) == 0
+    assert ledger.oldest_partial(lambda row: row in (0, 1, 4)) == -1
+    ledger.remove(1)
+    ledger.add(chunk(7), 0, 1, 1)  # the row again, and its slot
+    assert ledger.oldest_partial(lambda row: False) == 4
 
 
 def test_states_are_counted() -> None:
