@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from forebay_cache.catalog.files import CatalogFiles
-from forebay_cache.catalog.gathering import Gathering, Incoming
+from forebay_cache.catalog.gathering import Gathering, Incoming, finish
 from forebay_cache.catalog.giving import CatalogGiving
 from forebay_cache.catalog.sources import Mapping
 from forebay_cache.catalog.sync import run_sync
@@ -41,8 +41,8 @@ def needed(there: CatalogFiles, commit: CommitId) -> dict[str, bytes]:
     return {name: data for name, data in on_disk(there).items() if Path(name).name.partition(".")[0] in stems}
 
 
-def copy(gathering: Gathering, there: CatalogFiles) -> None:
-    """Brings a commit from a catalog of this machine."""
+def copy(gathering: Gathering, there: CatalogFiles, *, ends: bool = True) -> None:
+    """Brings a commit from a catalog of this machine; `ends`: with its image and record."""
     giving = CatalogGiving(there)
 
     def bring(name: FileName) -> Incoming | None:
@@ -65,4 +65,6 @@ def copy(gathering: Gathering, there: CatalogFiles) -> None:
         gathering.take(*filter(None, [bring(name)]))
     for name in gathering.missing_segments():
         gathering.take(*filter(None, [bring(FileName(Folder.ANCESTORS, name.id)), bring(name)]))
-    gathering.finish()
+    gathering.settle()
+    if ends:
+        finish(gathering.files, gathering.commit, gathering.record_path)

@@ -4,6 +4,7 @@ python -m forebay_cache.main member --config FILE     one cache server
 python -m forebay_cache.main agent --config FILE      mounts, one a node
 python -m forebay_cache.main csi --config FILE        what a kubelet asks, one a node
 python -m forebay_cache.main sync                     one sync; started by a member, its job on standard input
+python -m forebay_cache.main assemble ...             one image; started by a member that gathered a commit
 """
 
 import argparse
@@ -46,6 +47,9 @@ def _parser() -> argparse.ArgumentParser:
         )
         process.add_argument("--host", help="address to listen on, instead of the document's")
     processes.add_parser("sync", help="run one sync; its job comes by standard input")
+    assemble = processes.add_parser("assemble", help="make the image of a commit that was gathered from other members")
+    for name, text in (("catalog", "its folder"), ("commit", "its id"), ("record", "file with the commit's record")):
+        assemble.add_argument(f"--{name}", required=True, help=text)
     return parser
 
 

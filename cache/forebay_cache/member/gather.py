@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from forebay_cache.catalog.files import CatalogFiles
 from forebay_cache.catalog.gathering import Gathering, Incoming, whole
+from forebay_cache.member.assembling import assembled
 from forebay_cache.member.registry import Registry
 from forebay_cache.member.roster import Roster
 from forebay_cache.model.errors import (
@@ -36,6 +37,8 @@ LANES = 4
 FILE_DEADLINE_S = 300.0
 """For one file of at most 4 GiB; a member that is silent is given up much sooner."""
 T = TypeVar("T")
+Assemble = Callable[[Gathering], Awaitable[None]]
+"""Makes device table and image of what was gathered, and then its record."""
 log = logging.getLogger("forebay.catalog")
 
 
@@ -79,11 +82,19 @@ class _Look:
 class Gatherer:
     """Bound to one event loop. `now` is monotonic."""
 
-    def __init__(self, files: CatalogFiles, registry: Registry, others: Others, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        files: CatalogFiles,
+        registry: Registry,
+        others: Others,
+        now: Callable[[], float],
+        assemble: Assemble = assembled,
+    ) -> None:
         self._files = files
         self._registry = registry
         self._others = others
         self._now = now
+        self._assemble = assemble
         self._looks: dict[CommitId, _Look] = {}
         self._epoch = 0
         self.counters = GatherCounters()
@@ -135,6 +146,7 @@ class Gatherer:
         gathering = Gathering(self._files, commit)
         async with _thread(gathering) as thread:
             await _Work(gathering, self._others, thread, self.counters).run()
+            await self._assemble(gathering)
         self.counters.commits += 1
         counts = {"files": self.counters.files - before[0], "bytes": self.counters.bytes - before[1]}
         log.info("commit gathered", extra={"commit": commit, **counts, "seconds": round(self._now() - began, 1)})
@@ -158,7 +170,6 @@ async def _thread(gathering: Gathering) -> AsyncIterator[_Thread]:
     try:
         yield thread
     finally:
-        gathering.stop()
         try:
             await thread.do(gathering.close)
         finally:
@@ -178,7 +189,7 @@ class _Work:
         self._wrong = ""
 
     async def run(self) -> None:
-        """Raises NotFound where nobody has a file, and what a Gathering raises."""
+        """All but the image. Raises NotFound where nobody has a file, and what a Gathering raises."""
         gathering = self._gathering
         await self._do(gathering.begin)
         try:
@@ -190,7 +201,7 @@ class _Work:
             with suppress(ForebayError):
                 await self._do(gathering.settle)  # the next try goes on from there
             raise
-        await self._do(gathering.finish)
+        await self._do(gathering.settle)
 
     async def _file(self, name: FileName) -> None:
         incoming, self._giver = await self._from_any(name)

@@ -154,14 +154,6 @@ def test_that_a_segment_has_ancestors_is_known_once_they_are_here(two: Two) -> N
     assert two.here.ancestors(merged, 0) == two.there.ancestors(merged, 0)
 
 
-def test_who_is_stopped_writes_no_image(two: Two, gathering: Gathering) -> None:
-    gathering.stop()
-    with pytest.raises(SyncConflict):
-        copy(gathering, two.there)
-    assert not whole(two.here, two.head)
-    assert not os.listdir(two.here.path("commits"))
-
-
 def killed(two: Two, nth: int) -> int:
     """-> the child's status: 0 if it was done before its nth change of the disk."""
     child = os.fork()

@@ -15,7 +15,7 @@ from tests.rigs.memberships import CLUSTER, entry
 
 from forebay_cache.catalog import garbage
 from forebay_cache.catalog.files import CatalogFiles
-from forebay_cache.catalog.gathering import whole
+from forebay_cache.catalog.gathering import Gathering, finish, whole
 from forebay_cache.catalog.giving import CatalogGiving
 from forebay_cache.contract.config import ClusterState, DatasetState, DirectorySource, Source
 from forebay_cache.member.gather import AGAIN_S, LANES, LOOK_S, Gatherer, Others
@@ -29,6 +29,11 @@ from forebay_cache.transfer.memory import Fault, MemoryNetwork, MemoryTransfer
 
 ENTRIES = [entry(number) for number in range(4)]
 IDS = [MemberId(one.id) for one in ENTRIES]
+
+
+async def in_place(gathering: Gathering) -> None:
+    """As the child would, without the price of one."""
+    await asyncio.to_thread(finish, gathering.files, gathering.commit, gathering.record_path)
 
 
 @dataclass
@@ -47,7 +52,7 @@ class Member:
         self.registry = Registry(CLUSTER, self.files, lambda _: MemoryOrigin())
         self.roster = Roster(CLUSTER, str(self.root / f"membership-{self.number}"))
         others = Others(self.id, self.roster, MemoryTransfer(self.id, self.network))
-        self.gatherer = Gatherer(self.files, self.registry, others, lambda: self.now_s)
+        self.gatherer = Gatherer(self.files, self.registry, others, lambda: self.now_s, in_place)
 
     async def told(self, head: CommitId | None, retained: Sequence[CommitId] = (), members: int = 4) -> None:
         """What to serve, and who else there is."""
