@@ -3,9 +3,11 @@
 import pathlib
 
 import pytest
-from tests.cache.main.conftest import NAMES
+from tests.cache.main.conftest import NAMES, one, store
 from tests.rigs.bucket import Bucket
 from tests.rigs.house import Member, dataset_of, same
+
+__all__ = ["one", "store"]
 
 
 @pytest.mark.parametrize("folder", ["commits", "leaves", "parts", "images", "devices"])
