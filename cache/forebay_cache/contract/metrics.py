@@ -98,6 +98,15 @@ PEER_PASSED_BY = Metric(
 PEER_SENT = Metric("forebay_peer_sent_bytes_total", "counter", "Bytes sent to other members.", "bytes")
 PEER_ANSWERS = Metric("forebay_peer_answers_total", "counter", "Spans answered to other members.", labels=("result",))
 PEER_CONNECTIONS = Metric("forebay_peer_connections", "gauge", "Open connections of other members.")
+GATHER_COMMITS = Metric("forebay_gather_commits_total", "counter", "Commits gathered from other members.")
+GATHER_FILES = Metric("forebay_gather_files_total", "counter", "Catalog files that other members gave, right ones.")
+GATHER_BYTES = Metric("forebay_gather_bytes_total", "counter", "Bytes of catalog files from other members.", "bytes")
+GATHER_REFUSED = Metric(
+    "forebay_gather_refused_total", "counter", "Catalog files from other members that were not what their names say."
+)
+GATHER_FAILED = Metric(
+    "forebay_gather_failed_total", "counter", "Tries that did not bring a commit; each is made again later."
+)
 MEMBERSHIP_EPOCH = Metric("forebay_membership_epoch", "gauge", "Epoch of the membership this member goes by; 0: none.")
 
 ORIGIN_REQUESTS = Metric("forebay_origin_requests_total", "counter", "Requests sent to an origin.", labels=("origin",))

@@ -6,6 +6,7 @@ from functools import partial
 from forebay_cache.contract import metrics
 from forebay_cache.contract.config import CacheRules
 from forebay_cache.member.backend import Parts
+from forebay_cache.member.gather import GatherCounters
 from forebay_cache.member.registry import Served
 from forebay_cache.read.counters import OriginCounters
 from forebay_cache.read.peers import PeerCounters
@@ -52,6 +53,15 @@ def show(telemetry: Telemetry, parts: Parts) -> None:
     telemetry.show(metrics.DATASET_CHARGED, lambda: _charged(parts))
     telemetry.show(metrics.DATASET_GUARANTEED, lambda: _asked(parts, lambda rules: rules.guaranteed_bytes))
     telemetry.show(metrics.DATASET_MAX, lambda: _asked(parts, lambda rules: rules.max_bytes))
+
+
+def show_gathered(telemetry: Telemetry, counters: GatherCounters) -> None:
+    """Of a member that has others."""
+    telemetry.show(metrics.GATHER_COMMITS, lambda: {(): counters.commits})
+    telemetry.show(metrics.GATHER_FILES, lambda: {(): counters.files})
+    telemetry.show(metrics.GATHER_BYTES, lambda: {(): counters.bytes})
+    telemetry.show(metrics.GATHER_REFUSED, lambda: {(): counters.refused})
+    telemetry.show(metrics.GATHER_FAILED, lambda: {(): counters.failed})
 
 
 def show_peers(telemetry: Telemetry, asked: PeerCounters, answered: ListenerCounts) -> None:

@@ -19,11 +19,13 @@ from forebay_cache.catalog.gathering import Gathering, finish, whole
 from forebay_cache.catalog.giving import CatalogGiving
 from forebay_cache.contract.config import ClusterState, DatasetState, DirectorySource, Source
 from forebay_cache.member.gather import AGAIN_S, LANES, LOOK_S, Gatherer, Others
+from forebay_cache.member.metrics import show_gathered
 from forebay_cache.member.registry import Registry
 from forebay_cache.member.roster import Roster
 from forebay_cache.model.ids import CommitId, MemberId
 from forebay_cache.origin.memory import MemoryOrigin
 from forebay_cache.placement.epochs import advance, found
+from forebay_cache.telemetry import Telemetry
 from forebay_cache.transfer.base import FileName, Folder
 from forebay_cache.transfer.memory import Fault, MemoryNetwork, MemoryTransfer
 
@@ -121,6 +123,9 @@ async def test_what_another_synced_is_served_here(world: World, caplog: pytest.L
     assert [one.message for one in caplog.records if one.name == "forebay.catalog"] == ["commit gathered"]
     counters = member.gatherer.counters
     assert (counters.commits, counters.failed, counters.refused) == (1, 0, 0)
+    telemetry = Telemetry()
+    show_gathered(telemetry, counters)
+    assert b"forebay_gather_commits_total 1" in telemetry.exposition()
     assert counters.files == len([name for name in on_disk(member.files) if name[:3] not in ("ima", "dev")])
 
 
