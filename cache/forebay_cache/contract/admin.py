@@ -130,6 +130,8 @@ class MemberReport(Document):
     misses: int
     hit_bytes: int
     miss_bytes: int
+    rules_version: int = -1
+    """Of the ClusterState whose cache rules the store goes by; a second or so behind `state_version`."""
     datasets: tuple[DatasetReport, ...] = ()
     origins: tuple[OriginReport, ...] = ()
     catalog: tuple[CatalogProblem, ...] = ()

@@ -71,7 +71,9 @@ async def run(options: argparse.Namespace) -> None:
         await stack.enter_async_context(running(ruling.run()))
         prefetches = prefetching(config, registry, reader, (store, catalog, pool))
         stack.push_async_callback(prefetches.aclose)
-        parts = Parts(registry, catalog, store, syncs, reader.counters, scrub.counters, prefetches, roster)
+        parts = Parts(
+            registry, catalog, store, syncs, reader.counters, scrub.counters, prefetches, roster, lambda: ruling.version
+        )
         await serve(config, boot_id, parts, (reader, pool, telemetry), stack)
         await prefetches.resume()
         gc.collect()

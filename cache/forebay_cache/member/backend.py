@@ -55,6 +55,7 @@ class Parts:
     scrub: ScrubCounters
     prefetches: Prefetches
     roster: Roster
+    rules_version: Callable[[], int] = lambda: -1
 
 
 class MemberBackend:
@@ -96,6 +97,7 @@ class MemberBackend:
             misses=counters.misses,
             hit_bytes=counters.hit_bytes,
             miss_bytes=counters.miss_bytes,
+            rules_version=parts.rules_version(),
             datasets=await asyncio.to_thread(self._datasets),
             origins=self._origins(),
             catalog=tuple(await asyncio.to_thread(parts.catalog.quarantine.problems)),

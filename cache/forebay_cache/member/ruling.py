@@ -76,6 +76,8 @@ class Ruling:
         self, store: Store, catalog: Catalog, pool: Executor, news: Callable[[], tuple[Snapshot, Placement | None]]
     ) -> None:
         self._store, self._catalog, self._pool, self._news = store, catalog, pool, news
+        self.version = -1
+        """Of the state whose rules the store goes by."""
         self._heard: tuple[Snapshot, Placement | None] | None = None
         self._rules: Mapping[str, Rules] = {}
         self._listed: Listed = {}
@@ -109,7 +111,7 @@ class Ruling:
             if left:
                 log.warning("too many Datasets for this store to tell apart", extra={"left_out": len(left)})
             await self._each(self._store.recharge)
-            log.info("cache rules applied", extra={"datasets": len(rules), "state_version": snapshot.version})
+        self.version = snapshot.version
         self._heard, self._rules, self._listed = heard, rules, listed
         return changed
 

@@ -114,9 +114,8 @@ def test_what_a_dataset_may_have_changes_while_it_serves(one: Member, store: Buc
     (dataset,) = one.state.datasets
 
     def serve(**cache: int) -> None:
-        before = one.mark()
         one.serve(dataset.model_copy(update={"cache": CacheRules.model_validate(cache)}))
-        wait_until(lambda: one.state.version in [r.get("state_version") for r in one.told(before)], "the rules hold")
+        wait_until(lambda: one.report()["rules_version"] == one.state.version, "the rules hold")
 
     def chunks_after(name: str) -> int:
         assert same(one.get(f"/open/{name}").body, name)
