@@ -17,9 +17,8 @@ class Shown:
     ready: int
 
 
-def show(telemetry: Telemetry, version: str, clusters: Callable[[], Iterable[Shown]]) -> None:
+def show(telemetry: Telemetry, clusters: Callable[[], Iterable[Shown]]) -> None:
     """`clusters` is asked at each scrape."""
-    telemetry.show(metrics.BUILD, lambda: {(version, "operator"): 1})
     telemetry.show(metrics.CLUSTER_INFO, lambda: {info(one.cluster): 1 for one in clusters()})
     telemetry.show(metrics.MEMBERS_DESIRED, lambda: {where(one.cluster): one.cluster.members for one in clusters()})
     telemetry.show(metrics.MEMBERS_READY, lambda: {where(one.cluster): one.ready for one in clusters()})

@@ -20,6 +20,7 @@ from forebay_operator.reconcile.dataset import DatasetLook
 from forebay_operator.reconcile.membership import publish
 from forebay_operator.reconcile.mint import kept, mint
 from forebay_operator.reconcile.push import push
+from forebay_operator.reconcile.showing import shown
 from forebay_operator.reconcile.tally import Tally
 from forebay_operator.reconcile.write import StatusWriter, Tell, rfc3339
 from forebay_operator.status import Moment, cluster_status, dataset_status, last_outcome
@@ -63,6 +64,7 @@ class Reconciler:
         ours = facts.model and not facts.model.spec.suspend and not facts.model.metadata.deletion_timestamp
         if ours and await mint(self.kube, facts, dt.datetime.fromtimestamp(self.now(), dt.UTC)):
             facts = await observe(self.kube, self.members, key)
+        self.tally.saw(key, shown(facts))
         if facts.object is None or facts.model is None:
             return await self._leaderless(facts)
         if facts.model.metadata.deletion_timestamp:

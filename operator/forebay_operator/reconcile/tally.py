@@ -6,7 +6,8 @@ from typing import Protocol
 
 from forebay_cache.contract import metrics
 from forebay_cache.telemetry import Telemetry
-from forebay_operator.model import Kind
+from forebay_operator.model import Key, Kind
+from forebay_operator.monitoring.shown import Shown, show
 
 
 class Loop(Protocol):
@@ -34,6 +35,8 @@ class Tally:
         self._seconds = telemetry.time(metrics.OPERATOR_LOOK_SECONDS)
         self._writes = telemetry.count(metrics.OPERATOR_WRITES)
         self._loops: list[Loop] = []
+        self._clusters: dict[Key, Shown] = {}
+        show(telemetry, self._clusters.values)
         telemetry.show(metrics.OPERATOR_QUEUED, lambda: {(): float(sum(loop.queued for loop in self._loops))})
         telemetry.show(metrics.OPERATOR_OVERDUE, lambda: {(): max((loop.overdue_s for loop in self._loops), default=0)})
         telemetry.show(metrics.OPERATOR_SILENT, lambda: {(): max((loop.silent_s for loop in self._loops), default=0)})
@@ -58,6 +61,13 @@ class Tally:
         finally:
             self._looks.add(1, kind.kind, result)
             self._seconds.of(kind.kind).observe(self._now() - began)
+
+    def saw(self, cluster: Key, found: Shown | None) -> None:
+        """What a look found of a cluster; None: there is none that should serve."""
+        if found is None:
+            self._clusters.pop(cluster, None)
+        else:
+            self._clusters[cluster] = found
 
     def wrote(self, verb: str, kind: Kind, result: str) -> None:
         self._writes.add(1, verb, kind.kind, result)
