@@ -373,6 +373,8 @@ def unmarked(text: str, file: str) -> tuple[str, tuple[Place, ...]]:
 def finding(exc: Exception, sources: Mapping[str, tuple[str, str]], file: str) -> Finding:
     code = next(code for kind, code in ERRORS if isinstance(exc, kind))
     said = " ".join(str(exc).split()) or type(exc).__name__
+    if isinstance(exc, RecursionError):  # the interpreter's own words depend on where its stack ended
+        said = "macros or includes call themselves without end"
     if isinstance(exc, TemplateNotFound):
         said = f"there is no template {exc.name!r}"
     if isinstance(exc, TemplateSyntaxError):
