@@ -12,7 +12,7 @@ from forebay_cache.catalog.files import CatalogFiles
 from forebay_cache.catalog.giving import CatalogGiving
 from forebay_cache.contract.config import MemberConfig
 from forebay_cache.member.gather import Gatherer, Others
-from forebay_cache.member.metrics import show_peers
+from forebay_cache.member.metrics import show_gathered, show_peers
 from forebay_cache.member.registry import Registry
 from forebay_cache.member.roster import Roster
 from forebay_cache.model.errors import ConfigError
@@ -51,6 +51,7 @@ async def peering(config: MemberConfig, room: Room, telemetry: Telemetry, stack:
     gatherer = Gatherer(room.catalog, room.registry, Others(me, roster, transfer), time.monotonic)
     await stack.enter_async_context(running(gatherer.run()))
     show_peers(telemetry, reader.peers.counters, listener.counts)
+    show_gathered(telemetry, gatherer.counters)
 
 
 @asynccontextmanager
