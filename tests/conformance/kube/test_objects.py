@@ -162,7 +162,7 @@ async def test_a_created_status_is_dropped(world: Any) -> None:
 @pytest.mark.parametrize(
     ("spec", "named"),
     [
-        ({"replicas": 7}, "spec.replicas"),
+        ({"replicas": 70}, "spec.replicas"),
         ({"eviction": "FIFO"}, "spec.eviction"),
         ({"storage": {"capacity": "1Gi"}}, "exactly one of claim, hostPath and emptyDir"),
         ({"highWatermarkPercent": 60}, "spec.lowWatermarkPercent"),
