@@ -10,7 +10,7 @@ import os
 from pydantic import ValidationError
 
 from forebay_cache.catalog.edge import disk
-from forebay_cache.contract.config import ClusterState
+from forebay_cache.contract.config import ClusterState, Document
 
 log = logging.getLogger("forebay.member")
 
@@ -22,12 +22,13 @@ def load(*paths: str | None) -> ClusterState | None:
     return max(found, key=lambda state: state.version, default=None)
 
 
-def save(path: str, state: ClusterState) -> None:
-    """On disk when it returns: written aside, fsynced, renamed. Blocking. Raises StoreFull, StoreFailed."""
-    temporary = f"{path}.new"
-    with disk("keeping the state of the cluster"):
+def save(path: str, document: Document, doing: str = "keeping the state of the cluster", aside: str = "") -> None:
+    """On disk when it returns: written aside, fsynced, renamed. `aside`: a name of its own, where an earlier save may still
+    be under way. Blocking. Raises StoreFull, StoreFailed."""
+    temporary = aside or f"{path}.new"
+    with disk(doing):
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-            file.write(state.model_dump_json().encode())
+            file.write(document.model_dump_json().encode())
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

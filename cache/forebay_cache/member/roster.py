@@ -3,12 +3,11 @@ so that a restart goes on by it."""
 
 import asyncio
 import logging
-import os
 
 from pydantic import ValidationError
 
-from forebay_cache.catalog.edge import disk
 from forebay_cache.contract.membership import Membership
+from forebay_cache.member.durable import save
 from forebay_cache.model.errors import MembershipRefused
 from forebay_cache.model.ids import MemberId
 from forebay_cache.placement.adoption import adopt
@@ -46,15 +45,7 @@ class Roster:
             return
         log.info("membership", extra={"epoch": membership.epoch, "members": len(membership.members)})
         async with self._saving:
-            await asyncio.to_thread(self._save, self.placement.membership)
-
-    def _save(self, membership: Membership) -> None:
-        with disk("keeping the membership"):
-            with open(f"{self._path}.new", "w", encoding="utf-8") as file:
-                file.write(membership.model_dump_json())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(f"{self._path}.new", self._path)
+            await asyncio.to_thread(save, self._path, self.placement.membership, "keeping the membership")
 
     def _kept(self) -> Placement | None:
         try:

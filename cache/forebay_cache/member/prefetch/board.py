@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from forebay_cache.catalog.base import Catalog, Commit
 from forebay_cache.catalog.edge import disk
 from forebay_cache.contract.prefetch import PrefetchReport, PrefetchRequest
+from forebay_cache.member.durable import save
 from forebay_cache.member.prefetch.evict import evict
 from forebay_cache.member.prefetch.progress import Progress
 from forebay_cache.member.prefetch.run import Run, Source
@@ -160,12 +161,8 @@ class Prefetches:
         path = os.path.join(self._folder, f"{_name(uid)}.json")
         with disk("keeping a prefetch"):
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
-            aside = f"{path}.{uuid.uuid4().hex}"  # one that was cancelled may still be writing
-            with open(aside, "w", encoding="utf-8") as file:
-                file.write(report.model_dump_json())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(aside, path)
+        # one that was cancelled may still be writing
+        save(path, report, "keeping a prefetch", aside=f"{path}.{uuid.uuid4().hex}")
 
     def _saved(self) -> dict[str, PrefetchReport]:
         found = {}
